@@ -1,0 +1,273 @@
+"""LIBERO tasks as gymnasium environments.
+
+Differences from LIBERO's own ``OffScreenRenderEnv``, all invisible in states and rewards: one forward pass per
+physics step instead of three, no observables that nobody reads, models compiled once per environment instead of once
+per reset, and images rendered only when somebody looks (``advance`` and ``observe``).
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from demos.errors import UserError
+from sim import assets as assets_module
+from sim import libero
+from sim.renderer import CameraRenderer
+
+VIEWS = ("agentview", "eye_in_hand")
+CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
+CONTROL_FREQUENCY = 20
+"""Control steps per second of simulated time."""
+
+
+class LiberoEnv(gymnasium.Env):
+    """One LIBERO task: a Panda arm with operational-space control at 20 Hz.
+
+    **Observation**: ``images`` ``(2, h, w, 3)`` uint8 upright RGB of the agent view and the wrist camera, and
+    ``proprio`` ``(9,)`` float32, seven joint positions (rad) and two gripper finger positions (m).
+
+    **Action**: ``(7,)`` in [-1, 1]: end-effector translation (x, y, z; 1 = 0.05 m) and rotation (axis-angle;
+    1 = 0.5 rad) relative to the present pose, and the gripper (-1 open, +1 close).
+
+    **Reward** is 1 on the step at which the task's goal predicate holds, else 0. ``terminated`` means success,
+    ``truncated`` that ``max_steps`` have passed.
+
+    Args:
+        suite: one of ``sim.libero.SUITES``.
+        task: index of the task in its suite.
+        assets: folder of LIBERO's assets; found as ``sim.assets.resolve`` says if absent.
+        image_size: height and width of the images.
+        max_steps: step limit; the suite's own if absent.
+        fast_render: no multisampling. About twice as fast; changes pixels slightly, so use it in training and in
+            evaluation or in neither.
+
+    Raises:
+        UserError: unknown suite or task, no assets, no GL library.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_FREQUENCY}  # noqa: RUF012
+
+    def __init__(
+        self,
+        suite: str,
+        task: int,
+        *,
+        assets: str | os.PathLike[str] | None = None,
+        image_size: int = 128,
+        max_steps: int | None = None,
+        fast_render: bool = False,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        self.task = libero.task(suite, task)
+        self.max_steps = max_steps or libero.MAX_STEPS[suite]
+        self.image_size = image_size
+        self.fast_render = fast_render
+        self.render_mode = render_mode
+        self.assets = assets_module.resolve(assets)
+        self.observation_space = gymnasium.spaces.Dict(
+            images=gymnasium.spaces.Box(0, 255, (len(VIEWS), image_size, image_size, 3), np.uint8),
+            proprio=gymnasium.spaces.Box(-np.inf, np.inf, (9,), np.float32),
+        )
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (7,), np.float32)
+        with _seeded(0):
+            self.problem = self._build()
+        self._renderer: CameraRenderer | None = None
+        self._init_states: np.ndarray | None = None
+        self.steps = 0
+
+    def _build(self) -> Any:
+        envs = libero.use_assets(self.assets.path)
+        import robosuite
+        from libero.libero.envs import bddl_utils
+
+        problem = bddl_utils.get_problem_info(str(self.task.bddl_file))
+        environment = envs.TASK_MAPPING[problem["problem_name"]](
+            str(self.task.bddl_file),
+            robots=["Panda"],
+            controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
+            gripper_types="default",
+            initialization_noise=None,
+            use_camera_obs=False,
+            has_renderer=False,
+            has_offscreen_renderer=False,
+            control_freq=CONTROL_FREQUENCY,
+            ignore_done=True,
+            hard_reset=False,
+            camera_names=list(CAMERAS.values()),
+        )
+        environment._observables = {}
+        return environment
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The compiled MuJoCo model."""
+        return self.problem.sim.model._model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """MuJoCo's simulation state."""
+        return self.problem.sim.data._data
+
+    def state(self) -> np.ndarray:
+        """The flat simulation state, ``(1 + nq + nv,)`` float64: time, positions, velocities."""
+        return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Put the simulation into a flat state and bring everything derived from it up to date.
+
+        Raises:
+            UserError: the state has another size than this task's.
+        """
+        expected = 1 + self.model.nq + self.model.nv
+        if state.shape != (expected,):
+            raise UserError(
+                f"a state of {self.task.name} has {expected} numbers, not {state.shape}; it belongs to another task "
+                "or to other assets"
+            )
+        self.data.time = state[0]
+        self.data.qpos[:] = state[1 : 1 + self.model.nq]
+        self.data.qvel[:] = state[1 + self.model.nq :]
+        mujoco.mj_forward(self.model, self.data)
+        self.problem._post_process()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: decides placements and fixture poses; the same seed gives the same episode whatever ran before.
+            options: ``{"init_state": i}`` starts from the suite's i-th shipped initial state. Without it objects
+                are placed afresh.
+
+        Raises:
+            UserError: the initial state does not exist.
+        """
+        self.restart(seed=seed, init_state=(options or {}).get("init_state"))
+        return self.observe(), self._info(False)
+
+    def restart(self, *, seed: int | None = None, init_state: int | None = None) -> None:
+        """``reset`` without rendering an observation."""
+        super().reset(seed=seed)
+        states = self._shipped_states() if init_state is not None else None
+        if states is not None and not 0 <= init_state < len(states):  # type: ignore[operator]
+            raise UserError(
+                f"no initial state {init_state}: {self.task.name} has {len(states)}, numbered 0 to {len(states) - 1}"
+            )
+        with _seeded(int(self.np_random.integers(2**32))):
+            self._place()
+        # robosuite keeps the gripper's smoothed command across soft resets.
+        gripper = self.problem.robots[0].gripper
+        gripper.current_action = np.zeros(gripper.dof)
+        if states is not None:
+            self.set_state(states[init_state])
+        else:
+            mujoco.mj_forward(self.model, self.data)
+        self.steps = 0
+
+    def _place(self) -> None:
+        from robosuite.utils.errors import RandomizationError
+
+        for _ in range(100):
+            try:
+                self.problem.reset()
+                return
+            except RandomizationError:
+                continue
+        raise UserError(f"{self.task.name}: objects could not be placed without overlap in 100 tries")
+
+    def _shipped_states(self) -> np.ndarray:
+        if self._init_states is None:
+            self._init_states = libero.init_states(self.task)
+        return self._init_states
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Act for one control step (0.05 s) and render the observation."""
+        reward, terminated, truncated, info = self.advance(action)
+        return self.observe(), reward, terminated, truncated, info
+
+    def advance(self, action: np.ndarray) -> tuple[float, bool, bool, dict[str, Any]]:
+        """``step`` without rendering an observation."""
+        problem, model, data = self.problem, self.model, self.data
+        action = np.asarray(action, dtype=np.float64)
+        problem.timestep += 1
+        with _no_forward(problem.sim):
+            for substep in range(int(problem.control_timestep / problem.model_timestep)):
+                # Not mj_step1: the constraint solve of mj_forward warm-starts the one in mj_step2, as in robosuite's loop.
+                mujoco.mj_forward(model, data)
+                problem._pre_action(action, substep == 0)
+                mujoco.mj_step2(model, data)
+        problem.cur_time += problem.control_timestep
+        problem._post_process()
+        self.steps += 1
+        success = bool(problem._check_success())
+        return float(success), success, not success and self.steps >= self.max_steps, self._info(success)
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """The observation of the present state, rendered now."""
+        images = np.stack([self.render_view(view) for view in VIEWS])
+        return {"images": images, "proprio": self.proprioception()}
+
+    def proprioception(self) -> np.ndarray:
+        """Seven joint positions (rad) and two finger positions (m), ``(9,)`` float32."""
+        robot = self.problem.robots[0]
+        indices = [*robot._ref_joint_pos_indexes, *robot._ref_gripper_joint_pos_indexes]
+        return self.data.qpos[indices].astype(np.float32)
+
+    def render_view(self, view: str) -> np.ndarray:
+        """One camera's image of the present state, ``(h, w, 3)`` uint8, upright."""
+        if self._renderer is None:
+            size = self.image_size
+            self._renderer = CameraRenderer(self.model, size, size, multisampling=not self.fast_render)
+        return self._renderer.render(self.data, CAMERAS[view])
+
+    def render(self) -> np.ndarray:
+        """The agent view, as gymnasium's ``rgb_array``."""
+        return self.render_view("agentview")
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _info(self, success: bool) -> dict[str, Any]:
+        return {"success": success, "steps": self.steps}
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """LIBERO draws placements from numpy's global generator: seed it for a while and put it back."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def _no_forward(sim: Any) -> Iterator[None]:
+    """Robosuite's controller repeats the forward pass that ``advance`` has just done; leave it out."""
+    sim.forward = lambda: None
+    try:
+        yield
+    finally:
+        del sim.forward
+
+
+def register() -> None:
+    """Register every task with gymnasium as ``amplify/<suite>-<index>-v0``, for ``gymnasium.make``."""
+    for suite in libero.SUITES:
+        for task in libero.tasks(suite):
+            gymnasium.register(
+                id=f"amplify/{suite}-{task.index}-v0",
+                entry_point="sim.env:LiberoEnv",
+                kwargs={"suite": suite, "task": task.index},
+                max_episode_steps=None,
+            )
