@@ -1,0 +1,147 @@
+"""Point tracks on disk, in AMPLIFY's published layout: ``<suite>/uniform_400_reinit_16/<task>_demo/demo_k.hdf5``.
+
+For every frame t and view the file holds the paths over the next 16 frames of 400 points that start on a fresh grid
+at t (after the episode's end the last frame repeats): ``root/<view>/tracks`` (T, 16, 400, 2) float32 in
+**(column, row) pixels** of the upright image, and ``root/<view>/vis`` (T, 16, 400) float32, 1 where visible.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from demos.errors import UserError
+from demos.files import replacing
+
+METHOD = "uniform_400_reinit_16"
+"""Folder name of the default tracks: a uniform grid of 400 points, started anew at every frame, followed for 16."""
+
+
+class TrackFileError(UserError):
+    """A track file that is missing, cut short, or not of the published layout."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Tracks of one view over T frames: points (T, t, n, 2) in (column, row) pixels, and vis (T, t, n) in [0, 1]."""
+
+    points: np.ndarray
+    vis: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 4 or self.points.shape[-1] != 2 or self.vis.shape != self.points.shape[:-1]:
+            raise ValueError(f"points {self.points.shape} and vis {self.vis.shape} are not (T, t, n, 2) and (T, t, n)")
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def track_folder(root: str | Path, suite: str, demo_file: str | Path, method: str = METHOD) -> Path:
+    """Where the tracks of a demonstration file live.
+
+    >>> str(track_folder("preprocessed_data", "libero_10", "data/open_drawer_demo.hdf5"))
+    'preprocessed_data/libero_10/uniform_400_reinit_16/open_drawer_demo'
+    """
+    return Path(root) / suite / method / Path(demo_file).stem
+
+
+class TrackWriter:
+    """Writes the track files of one demonstration file, each atomically.
+
+    >>> writer = TrackWriter(track_folder(root, suite, demo_file))                  # doctest: +SKIP
+    >>> writer.write(k, {"agentview": Tracks(points, vis)}, image_size=(128, 128))  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def write(self, index: int, views: Mapping[str, Tracks], image_size: tuple[int, int]) -> Path:
+        """Write ``demo_<index>.hdf5``; ``image_size`` is the (height, width) whose pixels the points are in."""
+        if len({tracks.points.shape for tracks in views.values()}) != 1:
+            raise ValueError(f"views differ in shape: { {view: t.points.shape for view, t in views.items()} }")
+        path = self.folder / f"demo_{index}.hdf5"
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            root = file.create_group("root")
+            root.attrs["image_size"] = image_size
+            for view, tracks in views.items():
+                for key, values in (("tracks", tracks.points), ("vis", tracks.vis)):
+                    # One frame a chunk, since training reads single frames at random. Shuffled gzip keeps a sixth
+                    # (still camera) to a half (moving camera) of the bytes and costs 0.1 ms a frame to read.
+                    root.create_dataset(
+                        f"{view}/{key}",
+                        data=values,
+                        dtype="float32",
+                        chunks=(1, *values.shape[1:]),
+                        compression="gzip",
+                        compression_opts=1,
+                        shuffle=True,
+                    )
+        return path
+
+
+class TrackReader:
+    """Reads one episode's track file, ours or a published one, any frames of it at a time.
+
+    >>> with TrackReader(folder / "demo_3.hdf5") as reader:          # doctest: +SKIP
+    ...     reader.read("agentview", slice(10, 12)).points.shape
+    (2, 16, 400, 2)
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise TrackFileError(
+                f"no tracks at {self.path}; make them with 'python -m sim.collect' or 'python -m demos.preprocess'"
+            )
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise TrackFileError(f"{self.path} cannot be opened ({error}); it is cut short: make it again") from error
+        root = self._file.get("root")
+        if not isinstance(root, h5py.Group) or not len(root):
+            self._file.close()
+            raise TrackFileError(f"{self.path} is not a track file: it has no group root/<view>")
+        self._root = root
+
+    def __enter__(self) -> "TrackReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that have tracks, in alphabetical order."""
+        return tuple(self._root)
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of the image whose pixels the points are in; None in published files, which do not say."""
+        size = self._root.attrs.get("image_size")
+        return None if size is None else (int(size[0]), int(size[1]))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(T, t, n): frames, horizon, points."""
+        return self._dataset(self.views[0], "vis").shape
+
+    def read(self, view: str, frames: slice | int = slice(None)) -> Tracks:
+        """The tracks of one view that start at ``frames``; a single frame keeps its axis."""
+        if isinstance(frames, int | np.integer):
+            frames = slice(int(frames), int(frames) + 1)
+        try:
+            return Tracks(self._dataset(view, "tracks")[frames], self._dataset(view, "vis")[frames])
+        except (OSError, ValueError) as error:
+            raise TrackFileError(f"{self.path}: root/{view} cannot be read ({error}); make it again") from error
+
+    def _dataset(self, view: str, key: str) -> h5py.Dataset:
+        dataset = self._root.get(f"{view}/{key}")
+        if not isinstance(dataset, h5py.Dataset):
+            raise TrackFileError(f"{self.path}: root/{view}/{key} is missing; it has {', '.join(self.views)}")
+        return dataset
