@@ -1,0 +1,162 @@
+"""Picking up and putting down: the two skills most tasks are made of."""
+
+import numpy as np
+
+from sim.experts.arm import CLOSED, OPEN, Arm, Dropped, Motion
+from sim.experts.geometry import Unreachable, about_z, gripper_frame
+from sim.experts.grasps import Grasp, grasps
+from sim.experts.scene import Scene
+
+JOINT_MARGIN = 0.3
+"""Grasps that bring a joint nearer than this (rad) to its limit are refused."""
+
+
+def pick(
+    scene: Scene,
+    arm: Arm,
+    name: str,
+    *,
+    along: np.ndarray | None = None,
+    destination: np.ndarray | None = None,
+    grasp: Grasp | None = None,
+    lift: float = 0.15,
+    tries: int = 3,
+) -> Motion:
+    """Grasp an object and lift it by ``lift`` m; a failed grasp is tried again elsewhere on the object.
+
+    Args:
+        along, destination: see ``grasps``.
+        grasp: use this grasp instead of searching one.
+
+    Raises:
+        Unreachable: no try lifted the object.
+    """
+    used = 0
+    for _ in range(tries):
+        if grasp is not None:
+            chosen, frame = grasp, gripper_frame(arm.facing(grasp.closing), grasp.approach)
+        else:
+            chosen, frame, used = _reachable(scene, arm, name, along, destination, used)
+        before = scene.position(name)[2]
+        yield from _approach(arm, chosen, frame, searched=grasp is None)
+        yield from arm.grip(CLOSED, 11)
+        start = arm.position
+        yield from arm.move(start + [0.0, 0.0, 0.06], frame, tolerance=0.015, speed=0.6)
+        if scene.position(name)[2] > before + 0.03:
+            if lift > 0.06:
+                yield from arm.move(start + [0.0, 0.0, lift], frame, tolerance=0.03)
+            return
+        yield from arm.grip(OPEN, 6)
+        yield from arm.rise(0.1)
+    raise Unreachable(f"could not lift {name} in {tries} tries")
+
+
+def _reachable(
+    scene: Scene, arm: Arm, name: str, along: np.ndarray | None, destination: np.ndarray | None, used: int
+) -> tuple[Grasp, np.ndarray, int]:
+    candidates = grasps(scene, arm, name, along, destination)[used : used + 12]
+    for rank, candidate in enumerate(candidates):
+        facing = arm.facing(candidate.closing)
+        for closing in (facing, -facing):
+            frame = gripper_frame(closing, candidate.approach)
+            error, margin = scene.reach(candidate.position, frame)
+            if error <= 0.01 and margin >= JOINT_MARGIN:
+                return candidate, frame, used + rank + 1
+    if not candidates:
+        raise Unreachable(f"no grasp of {name} left to try")
+    last = candidates[-1]
+    return last, gripper_frame(arm.facing(last.closing), last.approach), used + len(candidates)
+
+
+def _approach(arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Motion:
+    standoff = grasp.position - grasp.approach * 0.09
+    height = arm.position[2]
+    arm.fingers = OPEN
+    if grasp.approach[2] < -0.9:
+        above = max(standoff[2] + 0.02, min(height, standoff[2] + 0.1))
+        yield from arm.move([standoff[0], standoff[1], above], frame, tolerance=0.03, turn_tolerance=0.3)
+    elif searched:
+        far = grasp.position - grasp.approach * 0.20
+        yield from arm.move([far[0], far[1], max(far[2], height)], frame, tolerance=0.04, turn_tolerance=0.3)
+    yield from arm.move(standoff, frame, tolerance=0.01)
+    yield from arm.move(grasp.position, frame, tolerance=0.004, turn_tolerance=0.06, speed=0.5)
+
+
+def place(
+    scene: Scene,
+    arm: Arm,
+    name: str,
+    target: np.ndarray,
+    *,
+    clearance: float = 0.08,
+    turn: float = 0.0,
+    drop: float = 0.004,
+    retreat: float = 0.10,
+    speed: float = 0.5,
+) -> Motion:
+    """Bring a held object's origin to ``target``, let go and retreat; picks it up again when it is dropped.
+
+    Args:
+        clearance: height above the target (m) from which it is lowered.
+        turn: rotation about the vertical on the way (rad).
+        drop: height above the target (m) at which the fingers open.
+
+    Raises:
+        Unreachable: dropped three times.
+    """
+    for _ in range(3):
+        try:
+            yield from _carry(scene, arm, name, np.asarray(target, dtype=float), clearance, turn, drop, speed)
+        except Dropped:
+            arm.fingers = OPEN
+            yield from arm.rise(0.05)
+            yield from pick(scene, arm, name)
+            continue
+        yield from arm.grip(OPEN, 8)
+        yield from arm.move(arm.position - arm.rotation[:, 2] * retreat, tolerance=0.03, speed=0.8)
+        return
+    raise Unreachable(f"dropped {name} three times")
+
+
+def _carry(
+    scene: Scene, arm: Arm, name: str, target: np.ndarray, clearance: float, turn: float, drop: float, speed: float
+) -> Motion:
+    frame = about_z(turn) @ arm.rotation
+
+    def gripper_target(height: float) -> np.ndarray:
+        held = scene.gripper_rotation.T @ (scene.position(name) - arm.position)
+        return target + [0.0, 0.0, height] - frame @ held
+
+    start, above = arm.position, gripper_target(clearance)
+    lowest = scene.points(name)[:, 2].min()
+    need = _tallest_between(scene, name, scene.position(name)[:2], target[:2]) + 0.025 - lowest
+    travel = min(max(start[2], above[2], start[2] + need), start[2] + 0.25)
+    if travel > start[2] + 0.02:
+        yield from arm.move([start[0], start[1], travel], tolerance=0.02)
+    distance = float(np.linalg.norm(scene.position(name) - arm.position))
+    held = (name, distance)
+    yield from arm.move([above[0], above[1], travel], frame, tolerance=0.02, turn_tolerance=0.2, carrying=held)
+    yield from arm.move(gripper_target(clearance), tolerance=0.012, carrying=held)
+    # The object may have slipped in the hand on the way: aim again from where it is now.
+    yield from arm.move(gripper_target(clearance), tolerance=0.006, max_steps=40, stall=8)
+    if np.linalg.norm(scene.position(name) - arm.position) > 0.3:
+        raise Dropped(name)
+    yield from arm.move(gripper_target(drop), tolerance=0.006, speed=speed, stall=10)
+
+
+def _tallest_between(scene: Scene, carried: str, start: np.ndarray, end: np.ndarray) -> float:
+    """Top of the tallest thing within 10 cm of the straight way between two horizontal positions (m)."""
+    way = end - start
+    length = max(float(np.linalg.norm(way)), 1e-6)
+    top = -np.inf
+    for name in scene.names():
+        if name == carried:
+            continue
+        points = scene.points(name)
+        along = np.clip(((points[:, :2] - start) @ way) / length**2, 0, 1)
+        near = np.linalg.norm(points[:, :2] - (start + along[:, None] * way), axis=1) < 0.10
+        if near.any():
+            top = max(top, float(points[near, 2].max()))
+    return top
+
+

@@ -1,0 +1,214 @@
+"""Grasp synthesis: where and how to close the fingers on an object, from its collision shapes.
+
+The fingertips end 1 cm below the grip site and the palm is only 3 cm above it, so grasps lie within 3 cm of an
+object's top. The palm reaches 10.4 cm to both sides along the closing axis and causes most collisions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.experts.arm import Arm
+from sim.experts.geometry import DOWN, axis_difference, gripper_frame
+from sim.experts.scene import Scene
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """Grip-site position (m), closing axis and approach direction, all in the world."""
+
+    position: np.ndarray
+    closing: np.ndarray
+    approach: np.ndarray
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a category is grasped: ``kind`` and the depth (m) of the grip site below the object's top.
+
+    ``box``: across the narrowest width. ``rim``: one finger inside; ``center`` is the rim's centre in the object's
+    frame. ``handle``: around the part between ``low`` and ``high`` in the object's frame, closing along its x axis.
+    """
+
+    kind: str
+    depth: float
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    low: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    high: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+TALL, FLAT, SLIM = Recipe("box", 0.025), Recipe("box", 0.012), Recipe("box", 0.022)
+BOWL = Recipe("rim", 0.024)
+RECIPES = {
+    **dict.fromkeys(("alphabet_soup", "tomato_sauce", "milk", "orange_juice", "ketchup", "bbq_sauce"), TALL),
+    **dict.fromkeys(("salad_dressing", "new_salad_dressing"), TALL),
+    **dict.fromkeys(("cream_cheese", "butter", "chocolate_pudding", "cookies", "popcorn", "macaroni_and_cheese"), FLAT),
+    **dict.fromkeys(("wine_bottle", "black_book", "yellow_book"), SLIM),
+    **dict.fromkeys(("akita_black_bowl", "white_bowl", "red_bowl"), BOWL),
+    "porcelain_mug": Recipe("rim", 0.020, center=(0.0165, -0.002, 0.0)),
+    "white_yellow_mug": Recipe("rim", 0.020, center=(-0.0185, 0.0, 0.0)),
+    "red_coffee_mug": Recipe("rim", 0.020),
+    "glazed_rim_porcelain_ramekin": Recipe("rim", 0.015),
+    "plate": Recipe("rim", 0.006),
+    "moka_pot": Recipe("handle", 0.030, low=(-0.03, 0.055, -0.02), high=(0.03, 0.1, 0.075)),
+}
+
+FINGER_OPENING = 0.074
+"""Widest object (m) that fits between the open fingers."""
+
+
+def _grid(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+# Sample points of the hand in the gripper frame: the palm, and both open fingers.
+_HAND = np.concatenate(
+    [
+        _grid(np.linspace(-0.105, 0.105, 9), np.linspace(-0.034, 0.034, 5), np.linspace(-0.16, -0.026, 6)),
+        _grid(
+            np.array([-0.056, -0.046, -0.038, 0.038, 0.046, 0.056]),
+            np.linspace(-0.012, 0.012, 3),
+            np.linspace(-0.045, 0.010, 5),
+        ),
+    ]
+)
+
+
+class Collisions:
+    """Counts how many sample points of the hand lie inside other things."""
+
+    def __init__(self, scene: Scene, held: str) -> None:
+        boxes = scene.obstacles(excluding=held)
+        self._centers = np.array([center for center, _, _ in boxes])
+        self._rotations = np.array([rotation for _, rotation, _ in boxes])
+        self._sizes = np.array([size for _, _, size in boxes])
+
+    def count(self, position: np.ndarray, frame: np.ndarray, retreats: tuple[float, ...]) -> int:
+        """Hits at a gripper pose and backed off along its approach by each of ``retreats`` (m); 4 mm margin."""
+        near = np.linalg.norm(self._centers - position, axis=1) <= 0.25 + np.linalg.norm(self._sizes, axis=1)
+        centers, rotations, sizes = self._centers[near], self._rotations[near], self._sizes[near]
+        hand = np.concatenate([_HAND @ frame.T + position - frame[:, 2] * retreat for retreat in retreats])
+        local = np.einsum("hbi,bij->hbj", hand[:, None] - centers, rotations)
+        return int((np.abs(local) < sizes + 0.004).all(axis=2).sum())
+
+
+def rim_center(scene: Scene, name: str) -> np.ndarray:
+    """Centre of a bowl's or mug's rim circle, at the height of its origin; the origin of anything else."""
+    recipe = RECIPES.get(scene.category(name))
+    center = np.array(recipe.center) if recipe else np.zeros(3)
+    return scene.position(name) + scene.rotation(name) @ center
+
+
+def grasps(
+    scene: Scene, arm: Arm, name: str, along: np.ndarray | None = None, destination: np.ndarray | None = None
+) -> list[Grasp]:
+    """Candidate grasps of an object, best first.
+
+    Args:
+        along: a horizontal direction that the closing axis should follow.
+        destination: where the object's origin will go; the hand must fit there, too.
+
+    Raises:
+        KeyError: no recipe for this category.
+    """
+    recipe = RECIPES[scene.category(name)]
+    if recipe.kind == "handle":
+        return [_handle_grasp(scene, name, recipe)]
+    if recipe.kind == "rim":
+        return _rim_grasps(scene, arm, name, recipe, along, destination)
+    return _box_grasps(scene, arm, name, recipe, along)
+
+
+def _handle_grasp(scene: Scene, name: str, recipe: Recipe) -> Grasp:
+    points, rotation = scene.points(name), scene.rotation(name)
+    local = (points - scene.position(name)) @ rotation
+    handle = points[np.all((local > recipe.low) & (local < recipe.high), axis=1)]
+    height = handle[:, 2].max() - recipe.depth
+    level = handle[np.abs(handle[:, 2] - height) < 0.02]
+    center = (level.max(axis=0) + level.min(axis=0)) / 2
+    return Grasp(np.array([center[0], center[1], height]), rotation[:, 0], DOWN)
+
+
+def _box_grasps(scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.ndarray | None) -> list[Grasp]:
+    points = scene.points(name)
+    height = max(points[:, 2].max() - recipe.depth, points[:, 2].min() + 0.0085)
+    level = points[points[:, 2] > height - 0.02]
+    collisions = Collisions(scene, name)
+    candidates: list[tuple[float, Grasp]] = []
+    for angle in np.arange(0, np.pi, np.pi / 24):
+        closing = np.array([np.cos(angle), np.sin(angle), 0.0])
+        side = np.array([-closing[1], closing[0], 0.0])
+        across, lengthwise = level @ closing, level @ side
+        width, length = np.ptp(across), np.ptp(lengthwise)
+        if width > FINGER_OPENING:
+            continue
+        shifts = (0.0,) if length < 0.06 or width > 0.06 else (0.0, 0.012, -0.012, 0.025, -0.025)
+        for shift in shifts:
+            center = closing * (across.max() + across.min()) / 2
+            center = center + side * ((lengthwise.max() + lengthwise.min()) / 2 + shift)
+            position = np.array([center[0], center[1], height])
+            hits = collisions.count(position, gripper_frame(arm.facing(closing)), (0.0, 0.06))
+            cost = width + 0.004 * abs(_turn(arm, closing)) + 0.2 * abs(shift) + 0.05 * (hits > 0) + 0.002 * hits
+            if along is not None:
+                cost += 0.02 * (1 - abs(closing @ along))
+            candidates.append((cost, Grasp(position, closing, DOWN)))
+    candidates.sort(key=lambda candidate: candidate[0])
+    distinct: list[Grasp] = []
+    for _, grasp in candidates:
+        if all(
+            np.linalg.norm(grasp.position - other.position) > 0.008 or abs(grasp.closing @ other.closing) < 0.97
+            for other in distinct
+        ):
+            distinct.append(grasp)
+    return distinct
+
+
+def _rim_grasps(
+    scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.ndarray | None, destination: np.ndarray | None
+) -> list[Grasp]:
+    """Sixteen rim angles, straight down or leaning by 0.6 rad along the rim when straight down is blocked."""
+    points, center = scene.points(name), rim_center(scene, name)
+    height = points[:, 2].max() - recipe.depth
+    is_mug = scene.category(name).endswith("mug")
+    radius = 0.042 if is_mug else 0.05
+    collisions = Collisions(scene, name)
+    candidates: list[tuple[float, float, np.ndarray]] = []
+    for angle in np.arange(0, 2 * np.pi, np.pi / 8):
+        outward = np.array([np.cos(angle), np.sin(angle), 0.0])
+        side = np.array([-outward[1], outward[0], 0.0])
+        position = center + outward * radius
+        position[2] = height
+        cost = 0.3 * abs(_turn(arm, outward))
+        if is_mug:
+            spoke = points[np.abs((points - center) @ side) < 0.02]
+            cost += 3.0 * (((spoke - center) @ outward).max() > 0.052)  # the handle is there
+        if along is not None:
+            cost += 2.0 * (1 - abs(outward @ along))
+        for lean in (0.0, 0.6, -0.6):
+            approach = DOWN * np.cos(lean) + side * np.sin(lean)
+            frame = gripper_frame(arm.facing(outward), approach)
+            hits = collisions.count(position, frame, (0.0, 0.05, 0.10, 0.15))
+            blocked = hits > 0
+            if destination is not None:
+                hits += collisions.count(position + destination - scene.position(name), frame, (0.0, 0.08))
+            candidates.append((cost + 0.6 * (lean != 0) + 3.0 * (hits > 0) + 0.05 * hits, angle, approach))
+            if lean == 0 and not blocked:
+                break
+    candidates.sort(key=lambda candidate: candidate[0])
+    return [_rim_grasp(points, center, height, angle, approach) for _, angle, approach in candidates]
+
+
+def _rim_grasp(points: np.ndarray, center: np.ndarray, height: float, angle: float, approach: np.ndarray) -> Grasp:
+    outward = np.array([np.cos(angle), np.sin(angle), 0.0])
+    side = np.array([-outward[1], outward[0], 0.0])
+    level = points[points[:, 2] > height - 0.012] - center
+    radii = level[np.abs(level @ side) < 0.012] @ outward
+    radii = radii[radii > 0.3 * radii.max()]
+    position = center + outward * (radii.max() + radii.min()) / 2
+    leaning = approach[2] > -0.9
+    return Grasp(np.array([position[0], position[1], height + (0.008 if leaning else 0.0)]), outward, approach)
+
+
+def _turn(arm: Arm, closing: np.ndarray) -> float:
+    """How far the wrist must turn to close along an undirected axis, in [-pi/2, pi/2) rad."""
+    return axis_difference(closing, arm.scene.gripper_rotation[:, 0])
