@@ -1,10 +1,12 @@
-"""Writing files so that a reader never sees half of one, and a killed writer never spoils what was there."""
+"""Files that many processes share: atomic writes, locks that die with their holder, handles that survive a fork."""
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 
 @contextmanager
@@ -48,3 +50,38 @@ def locked(path: str | Path) -> Iterator[None]:
         yield
     finally:
         handle.close()
+
+
+class Closable(Protocol):
+    """Anything with ``close()``."""
+
+    def close(self) -> None: ...
+
+
+Reader = TypeVar("Reader", bound=Closable)
+
+
+class OpenFiles(Generic[Reader]):
+    """Keeps the ``limit`` most recently used files open; a forked or unpickled copy opens them anew.
+
+    HDF5 handles must not be shared between processes.
+    """
+
+    def __init__(self, opener: Callable[[Path], Reader], limit: int) -> None:
+        self._opener, self._limit = opener, limit
+        self._process = os.getpid()
+        self._open: OrderedDict[Path, Reader] = OrderedDict()
+
+    def open(self, path: Path) -> Reader:
+        """The reader of ``path``, valid until ``limit`` others have been asked for."""
+        if self._process != os.getpid():
+            self._process, self._open = os.getpid(), OrderedDict()
+        if path not in self._open:
+            self._open[path] = self._opener(path)
+            if len(self._open) > self._limit:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict()}

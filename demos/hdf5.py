@@ -287,6 +287,11 @@ class DemoReader:
         """The number of control steps of an episode."""
         return self._dataset(index, "actions").shape[0]
 
+    def image_size(self, index: int, view: str) -> tuple[int, int]:
+        """(height, width) of an episode's images of one view, ``agentview`` or ``eye_in_hand``."""
+        _, height, width, _ = self._dataset(index, f"{view}_rgb").shape
+        return height, width
+
     def episode(self, index: int, frames: slice = slice(None)) -> Episode:
         """An episode, or the ``frames`` of it, in memory."""
         arrays = {name: self.read(index, name, frames) for name in ARRAYS}

@@ -99,11 +99,17 @@ class TrackReader:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise TrackFileError(f"{self.path} cannot be opened ({error}); it is cut short: make it again") from error
-        root = self._file.get("root")
-        if not isinstance(root, h5py.Group) or not len(root):
+        try:
+            self._datasets = self._check()
+        except BaseException:
             self._file.close()
-            raise TrackFileError(f"{self.path} is not a track file: it has no group root/<view>")
-        self._root = root
+            raise
+        self.views: tuple[str, ...] = tuple(self._datasets)
+        self.shape: tuple[int, int, int] = self._datasets[self.views[0]][1].shape
+        """(T, t, n): frames, horizon, points."""
+        size = self._file["root"].attrs.get("image_size")
+        self.image_size: tuple[int, int] | None = None if size is None else (int(size[0]), int(size[1]))
+        """(height, width) of the image whose pixels the points are in; None in published files, which do not say."""
 
     def __enter__(self) -> "TrackReader":
         return self
@@ -115,33 +121,34 @@ class TrackReader:
         """Close the file."""
         self._file.close()
 
-    @property
-    def views(self) -> tuple[str, ...]:
-        """The views that have tracks, in alphabetical order."""
-        return tuple(self._root)
-
-    @property
-    def image_size(self) -> tuple[int, int] | None:
-        """(height, width) of the image whose pixels the points are in; None in published files, which do not say."""
-        size = self._root.attrs.get("image_size")
-        return None if size is None else (int(size[0]), int(size[1]))
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(T, t, n): frames, horizon, points."""
-        return self._dataset(self.views[0], "vis").shape
-
     def read(self, view: str, frames: slice | int = slice(None)) -> Tracks:
         """The tracks of one view that start at ``frames``; a single frame keeps its axis."""
         if isinstance(frames, int | np.integer):
             frames = slice(int(frames), int(frames) + 1)
+        if view not in self._datasets:
+            raise TrackFileError(f"{self.path} has no tracks for the view '{view}', only for {', '.join(self.views)}")
+        points, vis = self._datasets[view]
         try:
-            return Tracks(self._dataset(view, "tracks")[frames], self._dataset(view, "vis")[frames])
-        except (OSError, ValueError) as error:
+            return Tracks(points[frames], vis[frames])
+        except OSError as error:
             raise TrackFileError(f"{self.path}: root/{view} cannot be read ({error}); make it again") from error
 
-    def _dataset(self, view: str, key: str) -> h5py.Dataset:
-        dataset = self._root.get(f"{view}/{key}")
-        if not isinstance(dataset, h5py.Dataset):
-            raise TrackFileError(f"{self.path}: root/{view}/{key} is missing; it has {', '.join(self.views)}")
-        return dataset
+    def _check(self) -> dict[str, tuple[h5py.Dataset, h5py.Dataset]]:
+        """The points and the visibility of every view, when all are there and fit each other."""
+        root = self._file.get("root")
+        if not isinstance(root, h5py.Group) or not len(root):
+            raise TrackFileError(f"{self.path} is not a track file: it has no group root/<view>")
+        datasets: dict[str, tuple[h5py.Dataset, h5py.Dataset]] = {}
+        shape = None
+        for view in root:
+            points, vis = root.get(f"{view}/tracks"), root.get(f"{view}/vis")
+            if not isinstance(points, h5py.Dataset) or not isinstance(vis, h5py.Dataset):
+                raise TrackFileError(f"{self.path}: root/{view} lacks 'tracks' or 'vis'; make it again")
+            if points.ndim != 4 or points.shape != (*vis.shape, 2) or vis.shape != (shape or vis.shape):
+                raise TrackFileError(
+                    f"{self.path}: root/{view}/tracks has shape {points.shape} and vis {vis.shape}; expected "
+                    "(T, t, n, 2) and (T, t, n), the same for every view"
+                )
+            shape = vis.shape
+            datasets[view] = points, vis
+        return datasets
