@@ -1,0 +1,263 @@
+"""Evaluate a policy on LIBERO: many episodes in parallel, a live table, and a ``results.json`` to keep.
+
+Examples:
+  python -m sim.eval                                     the default bundle on LIBERO-10, 50 episodes a task
+  python -m sim.eval --tasks 0,5 --episodes 4            a first look, in a minute or two
+  python -m sim.eval --suite libero_object,libero_goal   two suites, one table
+  python -m sim.eval --suite all --out results/full      stop it with Ctrl-C, repeat the line to continue
+  python -m sim.eval --policy expert --episodes 2        the scripted expert instead of a policy
+  python -m sim.eval --checkpoint my.safetensors --video failures
+
+Protocol: episode k starts from the suite's shipped initial state k % 50; 10 settle steps; step limits spatial 220,
+object 280, goal 300, libero_10 520, libero_90 400; success when the task's goal predicate holds at a step.
+Exit status: 0 all episodes ran, 1 some broke twice (they are left out of the rates), 2 bad input, 130 interrupted.
+"""
+
+import argparse
+import logging
+import os
+import shlex
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from demos import cli
+from demos.errors import UserError
+from sim import assets, libero
+from sim.live_table import LiveTable
+from sim.results import Results, Settings, versions
+from sim.runner import run_episodes
+from sim.worker import Job, Rules
+
+if TYPE_CHECKING:
+    from policy import Policy
+
+DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see python -m sim.eval --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = (__doc__ or "").split("\n\n")
+    command = _Parser(
+        prog="python -m sim.eval",
+        description=lines[0],
+        epilog="\n\n".join(lines[1:]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = command.add_argument_group("what to evaluate")
+    what.add_argument("--policy", default="bundle", help="'bundle' (default) or 'expert', the scripted expert")
+    what.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="bundle; default: checkpoints/default.safetensors"
+    )
+    what.add_argument(
+        "--suite", action="append", metavar="NAME", help="a suite, several (a,b) or 'all'; default: libero_10"
+    )
+    what.add_argument("--tasks", metavar="LIST", help="task numbers, e.g. 0,5 or 0-4; default: all")
+    what.add_argument("--episodes", type=_positive, default=50, metavar="N", help="episodes a task (default 50)")
+    how = command.add_argument_group("how")
+    execution = how.add_mutually_exclusive_group()
+    execution.add_argument(
+        "--replan", type=_positive, default=8, metavar="K", help="actions executed of each chunk (default 8)"
+    )
+    execution.add_argument(
+        "--ensemble", action="store_true", help="temporal ensembling instead: a chunk every step (slow)"
+    )
+    how.add_argument(
+        "--blank-codes",
+        action="store_true",
+        help="hide the motion codes from the inverse model, to see whether it uses them",
+    )
+    how.add_argument("--max-steps", type=_positive, metavar="N", help="step limit; default: the suite's own")
+    how.add_argument(
+        "--settle-steps",
+        type=_not_negative,
+        default=10,
+        metavar="N",
+        help="steps before the first counted one (default 10)",
+    )
+    how.add_argument(
+        "--seed",
+        type=_not_negative,
+        default=0,
+        metavar="N",
+        help="seed of episode 0; episode k has seed + k (default 0)",
+    )
+    how.add_argument(
+        "--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: LIBERO_ASSETS, LIBERO's checkout, the hub"
+    )
+    machine = command.add_argument_group("machine and output")
+    machine.add_argument("--workers", type=_positive, metavar="N", help="simulation processes (default: one a core)")
+    machine.add_argument(
+        "--threads", type=_positive, metavar="N", help="threads of the policy (default: torch's choice)"
+    )
+    machine.add_argument("--out", type=Path, metavar="DIR", help="folder of results.json; an existing one is continued")
+    machine.add_argument(
+        "--video", choices=("none", "failures", "all"), default="none", help="episodes to film as mp4 (default none)"
+    )
+    machine.add_argument("--debug", action="store_true", help="show tracebacks")
+    return command
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate as the command line says; the exit status."""
+    options = parser().parse_args(argv)
+    if options.policy not in ("bundle", "expert"):
+        raise UserError(f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE) or 'expert'")
+    suites = parse_suites(options.suite or ["libero_10"])
+    asked = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in range(options.episodes)}
+    console = Console()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Both end in KeyboardInterrupt and keep the results.
+
+    found = assets.resolve(options.assets)
+    policy = None if options.policy == "expert" else load(options)
+    identity = "expert" if policy is None else _identity(policy)
+    out = options.out or Path("results") / f"{time.strftime('%Y%m%d-%H%M%S')}-{'+'.join(suites)}"
+    made_with = versions()
+    settings = Settings(
+        policy=identity,
+        suites=tuple(suites),
+        seed=options.seed,
+        execution=execution_name(options),
+        blank_codes=options.blank_codes,
+        max_steps=options.max_steps,
+        settle_steps=options.settle_steps,
+        fast_render=False,
+        assets=found.digest,
+        mujoco=made_with["mujoco"],
+        robosuite=made_with["robosuite"],
+    )
+    context = {
+        "command": shlex.join(["python", "-m", "sim.eval", *argv]),
+        "policy": None if policy is None else policy.describe(),
+        "assets": {"source": found.source, "digest": found.digest},
+        "versions": made_with,
+    }
+    results = Results.open(out / "results.json", settings, context)
+    rules = Rules(
+        expert=policy is None,
+        replan=None if options.ensemble else options.replan,
+        max_steps=options.max_steps,
+        settle_steps=options.settle_steps,
+        video=options.video,
+        video_folder=out / "videos",
+        assets=str(found.path),
+    )
+    jobs = [Job(s, t, e, seed=options.seed + e) for s, t, e in sorted(asked - results.episodes.keys())]
+    planned = Counter((s, t) for s, t, _ in sorted(asked | results.episodes.keys()))
+    workers = min(options.workers or len(os.sched_getaffinity(0)), max(1, len(jobs)))
+    console.print(
+        f"{identity}: {len(jobs)} episodes on {workers} workers; assets {found}", highlight=False, soft_wrap=True
+    )
+    try:
+        with LiveTable(results, planned, console) as table:
+            for episode in run_episodes(jobs, rules, workers, policy):
+                results.add(episode)
+                table.update(episode)
+    finally:
+        if results.path.exists():
+            console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
+    return 1 if any(episode.error for episode in results.episodes.values()) else 0
+
+
+def load(options: argparse.Namespace) -> "Policy":
+    """Open the bundle that the command line names.
+
+    Raises:
+        UserError: there is none, it is not one of ours, or its chunks are shorter than ``--replan``.
+    """
+    path = options.checkpoint or DEFAULT_CHECKPOINT
+    if not path.is_file():
+        raise UserError(
+            f"no bundle at {path}; name one with --checkpoint FILE (training ends with 'python -m policy.bundle'), "
+            "or use --policy expert"
+        )
+    import torch
+
+    from policy import load_policy
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    policy = load_policy(path)
+    if options.replan > policy.action_horizon:
+        raise UserError(
+            f"--replan {options.replan} is more than the {policy.action_horizon} actions that {path} predicts"
+        )
+    return policy
+
+
+def parse_suites(names: list[str]) -> list[str]:
+    """Suites from ``["libero_10,libero_goal", "libero_object"]`` or ``["all"]``, in order, each once.
+
+    Raises:
+        UserError: there is no such suite.
+    """
+    listed = [name.strip() for part in names for name in part.split(",") if name.strip()]
+    suites = list(dict.fromkeys(s for name in listed for s in (libero.SUITES if name == "all" else (name,))))
+    for suite in suites:
+        if suite not in libero.SUITES:
+            raise UserError(f"unknown suite {suite!r}; the suites are {', '.join(libero.SUITES)}, or 'all'")
+    if not suites:
+        raise UserError("--suite names no suite")
+    return suites
+
+
+def parse_tasks(text: str | None, suite: str) -> list[int]:
+    """Task numbers of a suite from ``"0,5"`` or ``"0-4,9"``; all without a text.
+
+    Raises:
+        UserError: not a list of numbers, or a number that the suite does not have.
+    """
+    count = len(libero.tasks(suite))
+    if text is None:
+        return list(range(count))
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UserError(f"cannot read --tasks {text!r}; write numbers and ranges, e.g. 0,5 or 0-4")
+        chosen.update(range(int(first), int(last or first) + 1))
+    if not chosen or max(chosen) >= count:
+        known = "; ".join(f"{task.index} {task.language}" for task in libero.tasks(suite)[:10])
+        raise UserError(
+            f"--tasks {text} is not in {suite}, which has tasks 0 to {count - 1}: {known}{' ...' if count > 10 else ''}"
+        )
+    return sorted(chosen)
+
+
+def execution_name(options: argparse.Namespace) -> str:
+    """How the policy's chunks are executed, for the results."""
+    if options.policy == "expert":
+        return "expert, every step"
+    return "temporal ensembling" if options.ensemble else f"open loop, {options.replan} steps"
+
+
+def _identity(policy: "Policy") -> str:
+    about = policy.describe()
+    return f"{about['name']} {about['hash']}"
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    cli.run(main)
