@@ -1,0 +1,27 @@
+"""AMPLIFY: images and an instruction become motion codes (forward dynamics), these become actions (inverse dynamics).
+
+>>> from policy import load_policy  # doctest: +SKIP
+>>> policy = load_policy("checkpoints/default.safetensors")  # doctest: +SKIP
+>>> actions = policy.act(images, proprio, ["put the cup on the plate"])  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from policy.interface import Policy
+    from policy.load import load_policy
+
+__all__ = ["Policy", "load_policy"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch is only imported by those who load a policy
+    if name == "load_policy":
+        from policy.load import load_policy
+
+        return load_policy
+    if name == "Policy":
+        from policy.interface import Policy
+
+        return Policy
+    raise AttributeError(name)

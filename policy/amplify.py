@@ -1,0 +1,143 @@
+"""The whole policy: images and an instruction -> motion codes -> actions (AMPLIFY). Implements ``policy.interface``."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from demos.errors import UserError
+from policy.forward_dynamics import ForwardConfig, ForwardDynamics
+from policy.interface import Array, Text
+from policy.inverse_dynamics import InverseConfig, InverseDynamics
+from tokenizer.model import MotionTokenizer, TokenizerConfig
+
+
+class Amplify(nn.Module):
+    """Tokenizer, forward and inverse dynamics as one policy: numpy in, numpy out, callable from many threads.
+
+    ``share_vision_encoder``: both dynamics models hold one and the same frozen vision encoder, which runs once.
+    ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
+    """
+
+    def __init__(
+        self,
+        tokenizer: TokenizerConfig,
+        forward_dynamics: ForwardConfig,
+        inverse_dynamics: InverseConfig,
+        share_vision_encoder: bool = False,
+        name: str = "",
+        digest: str = "",
+    ):
+        super().__init__()
+        self.name, self.digest = name, digest
+        self.blank_codes = False
+        self.motion_tokenizer = MotionTokenizer(tokenizer)
+        self.forward_dynamics = ForwardDynamics(forward_dynamics, tokenizer, self.motion_tokenizer.quantize)
+        self.inverse_dynamics = InverseDynamics(inverse_dynamics, tokenizer)
+        self.share_vision_encoder = share_vision_encoder
+        if share_vision_encoder:
+            self.inverse_dynamics.vision_encoder = self.forward_dynamics.vision_encoder
+        self.requires_grad_(False).eval()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        return self.motion_tokenizer.config.views
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.motion_tokenizer.config.img_shape
+
+    @property
+    def action_horizon(self) -> int:
+        return self.inverse_dynamics.config.action_horizon
+
+    @property
+    def device(self) -> torch.device:
+        return self.forward_dynamics.sos_token.device
+
+    def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
+        """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1]."""
+        with torch.inference_mode():
+            pixels = self._images(images)
+            tokens, indices = self._predict(pixels, text)
+            codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
+            if self.blank_codes:
+                codes = torch.zeros_like(codes)
+            inverse = self.inverse_dynamics
+            prepared = None
+            if inverse.text_encoder is not None:
+                prepared = inverse.text_encoder.prepare(text).to(self.device)
+            condition = inverse.observe(
+                pixels,
+                prepared,
+                self._proprio(proprio, len(pixels)),
+                codes,
+                tokens if self.share_vision_encoder else None,
+            )
+            return inverse.head.act(condition).clamp(-1, 1).float().cpu().numpy()
+
+    def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Images (b, v, h, w, 3), b instructions -> indices (b, codes), code vectors (b, codes, hidden)."""
+        with torch.inference_mode():
+            _, indices = self._predict(self._images(images), text)
+            codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
+            return indices.cpu().numpy(), codes.cpu().numpy()
+
+    def predict_traj(self, images: Array, init_queries: Array, text: Text) -> NDArray[np.float32]:
+        """First points (b, v, >=1, n, 2) in [-1, 1] -> where they go, (b, v, 16, n, 2), (row, col)."""
+        with torch.inference_mode():
+            pixels = self._images(images)
+            start = torch.as_tensor(init_queries, dtype=torch.float32, device=self.device)[:, :, :1]
+            c = self.motion_tokenizer.config
+            expected = (len(pixels), len(c.views), 1, c.num_tracks, 2)
+            if start.shape != expected:
+                raise UserError(f"init_queries must have shape {expected}, not {tuple(start.shape)}")
+            _, indices = self._predict(pixels, text)
+            codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
+            return self.motion_tokenizer.decode_points(codes, start).cpu().numpy()
+
+    def describe(self) -> dict[str, Any]:
+        """name, hash, sizes; for results and servers."""
+        c = self.motion_tokenizer.config
+        return {
+            "name": self.name,
+            "hash": self.digest,
+            "type": "amplify",
+            "parameters": sum(p.numel() for p in self.parameters()),
+            "views": list(c.views),
+            "image_size": list(c.img_shape),
+            "hidden_dim": c.hidden_dim,
+            "codebook_size": c.codebook_size,
+            "vision_encoder": self.forward_dynamics.config.vision_encoder.name,
+            "text_encoder": self.forward_dynamics.config.text_encoder.name,
+            "head": self.inverse_dynamics.config.type,
+            "blank_codes": self.blank_codes,
+        }
+
+    def _predict(self, pixels: Tensor, text: Text) -> tuple[Tensor, Tensor]:
+        """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e) of forward dynamics, code indices (b, codes)."""
+        model = self.forward_dynamics
+        prepared = model.text_encoder.prepare(text).to(self.device)
+        if len(prepared) != len(pixels):
+            raise UserError(f"{len(pixels)} samples came with {len(prepared)} instructions; give one for each")
+        features = model.text_encoder(prepared)
+        tokens = model.vision_encoder(pixels, features)
+        return tokens, model.predict(model.condition(tokens, features))
+
+    def _images(self, images: Array) -> Tensor:
+        """Checks (b, v, h, w, 3) and brings it to float32 in [0, 1] on the device."""
+        views = len(self.views)
+        if images.ndim != 5 or images.shape[1] != views or images.shape[-1] != 3:
+            raise UserError(f"images must have shape (b, {views}, h, w, 3), not {images.shape}")
+        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
+        return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+
+    def _proprio(self, proprio: Array | None, batch: int) -> Tensor:
+        width = self.inverse_dynamics.config.proprio_dim
+        if proprio is None:
+            return torch.zeros(batch, width, device=self.device)
+        if proprio.shape != (batch, width):
+            raise UserError(f"proprio must have shape {(batch, width)}, not {proprio.shape}")
+        return torch.as_tensor(proprio, dtype=torch.float32, device=self.device)

@@ -1,0 +1,99 @@
+"""Puts a tokenizer, forward dynamics and inverse dynamics into one file that ``policy.load_policy`` opens."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demos import cli
+from policy.amplify import Amplify
+from policy.forward_dynamics import ForwardConfig
+from policy.inverse_dynamics import InverseConfig
+from tokenizer import checkpoint
+from tokenizer.checkpoint import Checkpoint, CheckpointError, load_weights, unique_weights
+from tokenizer.model import TokenizerConfig
+from tokenizer.settings import from_mapping
+
+
+def bundle_config(policy: Amplify) -> dict[str, Any]:
+    """What ``policy.load`` needs to build this policy again."""
+    return {
+        "name": policy.name,
+        "motion_tokenizer": policy.motion_tokenizer.config.to_dict(),
+        "forward_dynamics": policy.forward_dynamics.config.to_dict(),
+        "inverse_dynamics": policy.inverse_dynamics.config.to_dict(),
+        "share_vision_encoder": policy.share_vision_encoder,
+    }
+
+
+def save_bundle(policy: Amplify, path: Path, half: bool = False, info: dict[str, Any] | None = None) -> str:
+    """Writes ``policy``; with ``half`` its matrices as bfloat16 (the quantiser stays exact). Returns the digest."""
+    weights = unique_weights(policy)
+    if half:
+        weights = {
+            name: w.bfloat16() if w.ndim > 1 and w.is_floating_point() and ".quantize." not in name else w
+            for name, w in weights.items()
+        }
+    return checkpoint.save(path, "bundle", bundle_config(policy), weights, info)
+
+
+def combine(tokenizer: Checkpoint, forward: Checkpoint, inverse: Checkpoint, name: str) -> Amplify:
+    """One policy from three training checkpoints, which must belong together."""
+    config = tokenizer.config["model"]
+    for other in (forward, inverse):
+        if other.config["tokenizer"] != config:
+            raise CheckpointError(f"{other.path} was trained with another tokenizer config than {tokenizer.path} has")
+        theirs = other.info.get("tokenizer_digest")
+        if theirs != tokenizer.digest:
+            raise CheckpointError(
+                f"{other.path} was trained with the tokenizer {theirs}, {tokenizer.path} is {tokenizer.digest}; "
+                f"bundle it with the tokenizer it was trained with"
+            )
+    forward_config = from_mapping(ForwardConfig, forward.config["model"], str(forward.path))
+    inverse_config = from_mapping(InverseConfig, inverse.config["model"], str(inverse.path))
+    share = _shares_vision(forward_config, inverse_config, forward.weights, inverse.weights)
+    policy = Amplify(
+        from_mapping(TokenizerConfig, config, str(tokenizer.path)), forward_config, inverse_config, share, name
+    )
+    load_weights(policy.motion_tokenizer, tokenizer)
+    # loaded after the tokenizer whose (frozen) quantiser it holds a copy of
+    load_weights(policy.forward_dynamics, forward)
+    load_weights(policy.inverse_dynamics, inverse)
+    return policy
+
+
+def _shares_vision(
+    forward: ForwardConfig, inverse: InverseConfig, weights: dict[str, Tensor], others: dict[str, Tensor]
+) -> bool:
+    """Whether both models hold the same frozen vision encoder."""
+    if forward.vision_encoder.trains or not inverse.cond_on_img or inverse.vision_encoder.trains:
+        return False
+    names = [name for name in weights if name.startswith("vision_encoder.")]
+    same_size = forward.vision_encoder.image_size == inverse.vision_encoder.image_size
+    return same_size and all(name in others and torch.equal(weights[name], others[name]) for name in names)
+
+
+def main(argv: list[str]) -> None:
+    parser = ArgumentParser(prog="python -m policy.bundle", description=__doc__)
+    parser.add_argument("--mt_ckpt", type=Path, required=True, help="motion tokenizer (latest.safetensors of its run)")
+    parser.add_argument("--fd_ckpt", type=Path, required=True, help="forward dynamics trained with that tokenizer")
+    parser.add_argument("--id_ckpt", type=Path, required=True, help="inverse dynamics trained with that tokenizer")
+    parser.add_argument("--name", required=True, help="name of the policy; also of the file")
+    parser.add_argument("--out", type=Path, help="file to write (default: checkpoints/NAME.safetensors)")
+    parser.add_argument("--half", action="store_true", help="store matrices as bfloat16: half the size")
+    args = parser.parse_args(argv)
+    tokenizer = checkpoint.read(args.mt_ckpt, "motion_tokenizer")
+    forward = checkpoint.read(args.fd_ckpt, "forward_dynamics")
+    inverse = checkpoint.read(args.id_ckpt, "inverse_dynamics")
+    policy = combine(tokenizer, forward, inverse, args.name)
+    out = args.out or Path("checkpoints") / f"{args.name}.safetensors"
+    info = {"parts": {part.kind: {"digest": part.digest, **part.info} for part in (tokenizer, forward, inverse)}}
+    digest = save_bundle(policy, out, args.half, info)
+    parameters = sum(p.numel() for p in policy.parameters())
+    print(f"wrote {out}: {parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.1f} MB, hash {digest}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,36 @@
+"""Opening bundles: one file -> a policy that is ready to act."""
+
+from pathlib import Path
+
+import torch
+
+from policy.amplify import Amplify
+from policy.forward_dynamics import ForwardConfig
+from policy.inverse_dynamics import InverseConfig
+from tokenizer import checkpoint
+from tokenizer.checkpoint import Checkpoint
+from tokenizer.model import TokenizerConfig
+from tokenizer.settings import from_mapping
+
+
+def build(bundle: Checkpoint) -> Amplify:
+    """The policy a bundle describes, with its weights."""
+    where, config = str(bundle.path), bundle.config
+    policy = Amplify(
+        from_mapping(TokenizerConfig, config["motion_tokenizer"], where),
+        from_mapping(ForwardConfig, config["forward_dynamics"], where),
+        from_mapping(InverseConfig, config["inverse_dynamics"], where),
+        config["share_vision_encoder"],
+        config["name"],
+        bundle.digest,
+    )
+    checkpoint.load_weights(policy, bundle)
+    return policy
+
+
+def load_policy(path: str | Path, device: str = "cpu", threads: int | None = None) -> Amplify:
+    """Opens a bundle (.safetensors). ``threads`` sets how many threads torch computes with, in this whole process."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    policy = build(checkpoint.read(path, "bundle"))
+    return policy.to(device)
