@@ -15,7 +15,7 @@ Mode = Literal["traj", "action"]
 MODES: tuple[Mode, ...] = ("traj", "action")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_SHARE = re.compile(r"(traj|action)\s*([+-]?(?:\d+\.?\d*|\.\d+))")
+_SHARE = re.compile(r"(traj|action)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 
 
 class SpecError(UserError):
