@@ -219,12 +219,17 @@ class LiberoEnv(gymnasium.Env):
         indices = [*robot._ref_joint_pos_indexes, *robot._ref_gripper_joint_pos_indexes]
         return self.data.qpos[indices].astype(np.float32)
 
-    def render_view(self, view: str) -> np.ndarray:
-        """One camera's image of the present state, ``(h, w, 3)`` uint8, upright."""
+    @property
+    def renderer(self) -> CameraRenderer:
+        """The renderer of both cameras, made when first asked for."""
         if self._renderer is None:
             size = self.image_size
             self._renderer = CameraRenderer(self.model, size, size, multisampling=not self.fast_render)
-        return self._renderer.render(self.data, CAMERAS[view])
+        return self._renderer
+
+    def render_view(self, view: str) -> np.ndarray:
+        """One camera's image of the present state, ``(h, w, 3)`` uint8, upright."""
+        return self.renderer.render(self.data, CAMERAS[view])
 
     def render(self) -> np.ndarray:
         """The agent view, as gymnasium's ``rgb_array``."""

@@ -1,5 +1,7 @@
 """Off-screen camera images from a MuJoCo model, upright, with the pixels that LIBERO's own environments give."""
 
+import os
+
 import mujoco
 import numpy as np
 
@@ -7,6 +9,8 @@ from demos.errors import UserError
 
 VISUAL_GEOM_GROUP = 1
 """robosuite keeps collision shapes in group 0 and what cameras see in group 1."""
+
+_HIDDEN_GEOM_GROUP = 5
 
 
 class RenderingUnavailable(UserError):
@@ -37,7 +41,7 @@ class CameraRenderer:
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, height)
         try:
-            self._gl = mujoco.GLContext(width, height)
+            self._gl = _context_class()(width, height)
             self._gl.make_current()
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         except Exception as error:
@@ -58,18 +62,73 @@ class CameraRenderer:
 
         Kinematics in ``data`` must be up to date (``mj_forward`` or ``mj_kinematics`` has run).
         """
-        self._gl.make_current()
-        self._camera.fixedcamid = self._model.camera(camera).id
-        mujoco.mjv_updateScene(
-            self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
-        )
-        mujoco.mjr_render(self._viewport, self._scene, self._context)
+        self._draw(data, camera)
         image = np.empty((self._viewport.height, self._viewport.width, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(image, None, self._viewport, self._context)
         return image[::-1].copy()
+
+    def render_with_depth(self, data: mujoco.MjData, camera: str) -> tuple[np.ndarray, np.ndarray]:
+        """``render``, and the distance of each pixel along the viewing axis, ``(h, w)`` float32 in metres, upright."""
+        self._draw(data, camera)
+        image = np.empty((self._viewport.height, self._viewport.width, 3), dtype=np.uint8)
+        buffer = np.empty(image.shape[:2], dtype=np.float32)
+        mujoco.mjr_readPixels(image, buffer, self._viewport, self._context)
+        near = self._model.vis.map.znear * self._model.stat.extent
+        far = self._model.vis.map.zfar * self._model.stat.extent
+        depth = near / (1.0 - buffer * (1.0 - near / far))
+        return image[::-1].copy(), depth[::-1].copy()
+
+    def _draw(self, data: mujoco.MjData, camera: str) -> None:
+        self._gl.make_current()
+        self._camera.fixedcamid = self._model.camera(camera).id
+        groups = self._model.geom_group.copy()
+        self._model.geom_group[self._out_of_sight(data, self._camera.fixedcamid)] = _HIDDEN_GEOM_GROUP
+        mujoco.mjv_updateScene(
+            self._model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        self._model.geom_group[:] = groups
+        mujoco.mjr_render(self._viewport, self._scene, self._context)
+
+    def _out_of_sight(self, data: mujoco.MjData, camera: int) -> np.ndarray:
+        """Which shapes the camera cannot see, ``(ngeom,)``: drawing them would cost time and change no pixel.
+
+        A shape is out of sight when its bounding sphere lies outside the camera's view cone. Mirrors show what is
+        beside the camera, so with one in sight nothing is left out.
+        """
+        model = self._model
+        if (model.light_castshadow & model.light_active).any():
+            return np.zeros(model.ngeom, dtype=bool)
+        local = (data.geom_xpos - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)
+        half_angle = np.deg2rad(model.cam_fovy[camera]) / 2
+        aspect = self._viewport.width / self._viewport.height
+        outside = local[:, 2] > model.geom_rbound
+        for axis, angle in ((0, np.arctan(np.tan(half_angle) * aspect)), (1, half_angle)):
+            beyond = np.abs(local[:, axis]) * np.cos(angle) + local[:, 2] * np.sin(angle)
+            outside |= beyond > model.geom_rbound
+        outside &= model.geom_rbound > 0  # planes have no bounding sphere
+        # MuJoCo mirrors in flat shapes only, whatever the material of others says.
+        flat = np.isin(model.geom_type, (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX))
+        mirrors = flat & (model.geom_matid >= 0) & (model.mat_reflectance[model.geom_matid] > 0)
+        return outside if not (mirrors & ~outside).any() else np.zeros(model.ngeom, dtype=bool)
 
     def close(self) -> None:
         """Free the GL context; the renderer cannot be used afterwards."""
         self._gl.make_current()
         self._context.free()
         self._gl.free()
+
+
+def _context_class() -> type:
+    """The GL context of the backend that ``MUJOCO_GL`` names now.
+
+    ``mujoco.GLContext`` was chosen when MuJoCo was first imported, which may have been before this package's default
+    was set.
+    """
+    backend = os.environ.get("MUJOCO_GL", "").lower()
+    if backend == "egl":
+        from mujoco.egl import GLContext
+    elif backend == "osmesa":
+        from mujoco.osmesa import GLContext
+    else:
+        from mujoco import GLContext
+    return GLContext
