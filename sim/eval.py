@@ -18,6 +18,7 @@ import logging
 import os
 import shlex
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,8 @@ from sim.worker import Job, Rules
 if TYPE_CHECKING:
     from policy import Policy
 
+LIBERO_IMAGE_SIZE = 128
+WIDTH_OF_LOGS = 110
 DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
 
 
@@ -96,7 +99,15 @@ def parser() -> argparse.ArgumentParser:
         "--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: LIBERO_ASSETS, LIBERO's checkout, the hub"
     )
     machine = command.add_argument_group("machine and output")
+    how.add_argument(
+        "--fast-render",
+        action="store_true",
+        help="no multisampling: about twice as fast, for policies that were trained on such images",
+    )
     machine.add_argument("--workers", type=_positive, metavar="N", help="simulation processes (default: one a core)")
+    machine.add_argument(
+        "--device", metavar="NAME", help="device of the policy (default: cuda if there is one, else cpu)"
+    )
     machine.add_argument(
         "--threads", type=_positive, metavar="N", help="threads of the policy (default: torch's choice)"
     )
@@ -115,7 +126,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE) or 'expert'")
     suites = parse_suites(options.suite or ["libero_10"])
     asked = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in range(options.episodes)}
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_LOGS)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Both end in KeyboardInterrupt and keep the results.
 
@@ -132,7 +143,7 @@ def main(argv: list[str]) -> int:
         blank_codes=options.blank_codes,
         max_steps=options.max_steps,
         settle_steps=options.settle_steps,
-        fast_render=False,
+        fast_render=options.fast_render,
         assets=found.digest,
         mujoco=made_with["mujoco"],
         robosuite=made_with["robosuite"],
@@ -151,6 +162,9 @@ def main(argv: list[str]) -> int:
         settle_steps=options.settle_steps,
         video=options.video,
         video_folder=out / "videos",
+        views=None if policy is None else policy.views,
+        image_size=LIBERO_IMAGE_SIZE if policy is None else max(policy.image_size),
+        fast_render=options.fast_render,
         assets=str(found.path),
     )
     jobs = [Job(s, t, e, seed=options.seed + e) for s, t, e in sorted(asked - results.episodes.keys())]
@@ -174,7 +188,8 @@ def load(options: argparse.Namespace) -> "Policy":
     """Open the bundle that the command line names.
 
     Raises:
-        UserError: there is none, it is not one of ours, or its chunks are shorter than ``--replan``.
+        UserError: there is none, it is not one of ours, it wants other views than LIBERO has, or its chunks are
+            shorter than ``--replan``.
     """
     path = options.checkpoint or DEFAULT_CHECKPOINT
     if not path.is_file():
@@ -185,10 +200,13 @@ def load(options: argparse.Namespace) -> "Policy":
     import torch
 
     from policy import load_policy
+    from sim.env import VIEWS
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    policy = load_policy(path)
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    policy = load_policy(path, device=device, threads=options.threads)
+    policy.blank_codes = options.blank_codes
+    if not set(policy.views) <= set(VIEWS):
+        raise UserError(f"{path} needs the views {', '.join(policy.views)}; LIBERO has {', '.join(VIEWS)}")
     if options.replan > policy.action_horizon:
         raise UserError(
             f"--replan {options.replan} is more than the {policy.action_horizon} actions that {path} predicts"

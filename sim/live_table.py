@@ -4,6 +4,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -81,20 +82,20 @@ class LiveTable:
 def score_table(
     results: Results, planned: dict[tuple[str, int], int], shown: set[tuple[str, int]] | None = None
 ) -> Table:
-    """One row a task (all planned ones, or those in ``shown``) and one a suite."""
-    table = Table("suite", "task", title=results.settings.policy, title_justify="left", caption_justify="left")
-    for name in ("success", "rate", "95 %", "mean steps", "done"):
-        table.add_column(name, justify="right")
+    """One row a suite and one a task of it (all planned ones, or those in ``shown``)."""
+    table = Table(title=results.settings.policy, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table.add_column("task", no_wrap=True, overflow="ellipsis")
+    for name in ("success", "rate", "95 %", "steps", "done"):
+        table.add_column(name, justify="right", no_wrap=True)
     names = {(suite, task): name for suite, task, name in results.tasks()}
     for suite in dict.fromkeys(suite for suite, _ in planned):
         tasks = [task for of, task in planned if of == suite]
+        whole = _cells(results.score(suite), sum(planned[suite, task] for task in tasks))
+        table.add_row(suite, *whole, style="bold")
         for task in tasks:
             if shown is None or (suite, task) in shown:
                 name = names.get((suite, task), "").replace("_", " ")
-                cells = _cells(results.score(suite, task), planned[suite, task])
-                table.add_row(suite, f"{task:2} {_shortened(name)}", *cells)
-        whole = _cells(results.score(suite), sum(planned[suite, task] for task in tasks))
-        table.add_row(suite, "all", *whole, style="bold", end_section=True)
+                table.add_row(f"{task:2} {name}", *_cells(results.score(suite, task), planned[suite, task]))
     return table
 
 
@@ -107,10 +108,6 @@ def _cells(score: Score, planned: int) -> tuple[str, ...]:
         f"{score.successes}/{score.episodes}", f"{score.rate:.1%}", f"{low:.0%}-{high:.0%}", f"{score.mean_steps:.0f}",
         done,
     )  # fmt: skip
-
-
-def _shortened(name: str, length: int = 48) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def _duration(minutes: float) -> str:

@@ -57,6 +57,7 @@ class Rules:
         max_steps: step limit; ``None`` for the suite's own.
         settle_steps: steps of ``SETTLE_ACTION`` before the first counted one.
         video: which episodes are filmed, into ``video_folder``.
+        views: what the policy sees, in its order; ``None`` for all.
         image_size, assets, fast_render: as ``LiberoEnv`` takes them.
     """
 
@@ -66,6 +67,7 @@ class Rules:
     settle_steps: int = 10
     video: Literal["none", "failures", "all"] = "none"
     video_folder: Path = Path("videos")
+    views: tuple[str, ...] | None = None
     image_size: int = 128
     assets: str | None = None
     fast_render: bool = False
@@ -138,7 +140,7 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
             if observation is not None:
                 film.add(steps, observation["images"])
                 if asks:
-                    chunks.put(ask(Observation(observation["images"], observation["proprio"], env.task.language)))
+                    chunks.put(ask(_observation(env, observation, rules)))
             action = chunks.next() if expert is None else next(expert, None)
             if action is None:
                 break  # The expert has given up.
@@ -147,6 +149,13 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
         film.finish(env, success)
     wall_time = round(time.perf_counter() - started, 3)
     return Episode(job.suite, job.task, env.task.name, job.episode, job.init_state, job.seed, success, steps, wall_time)
+
+
+def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules) -> Observation:
+    from sim.env import VIEWS
+
+    seen = [VIEWS.index(view) for view in rules.views or VIEWS]
+    return Observation(observation["images"][seen], observation["proprio"], env.task.language)
 
 
 def _ask(connection: Connection, observation: Observation) -> np.ndarray:
