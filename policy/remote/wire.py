@@ -1,0 +1,267 @@
+"""The wire format: messages with arrays in and out of ZeroMQ frames, msgpack only, never pickle (design.md section 7).
+
+A message is plain data (dict, list, str, numbers, bytes) with numpy arrays anywhere inside. ``docs/wire.md`` has the
+layout byte for byte. Whatever the bytes claim is checked against what has arrived before anything is allocated, and
+every malformed message raises ``WireError``.
+"""
+
+import json
+import math
+import re
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import msgpack
+import numpy as np
+
+VERSION = 1
+"""Version of our own envelope; it travels as ``v`` in every request and reply that carries raw buffers."""
+
+
+class WireError(ValueError):
+    """A message that cannot be decoded or encoded; the text says which part and why."""
+
+
+class Encoding(Enum):
+    """How arrays travel. A reply uses the encoding of its request."""
+
+    RAW = "raw"
+    """Ours: the array's bytes are a ZeroMQ frame of their own, described by ``{"__buffer__", "dtype", "shape"}``."""
+    NPY = "npy"
+    """Isaac-GR00T: ``{"__ndarray_class__": True, "as_npy": npy bytes}``."""
+    NUMPY = "msgpack-numpy"
+    """msgpack-numpy with text keys: ``{"nd": True, "type", "kind", "shape", "data"}``."""
+    NUMPY_BYTES = "msgpack-numpy-bytes"
+    """The same with byte keys, as the msgpack-numpy package itself writes them."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a receiver accepts at most. A bigger claim is an error, not an allocation."""
+
+    message_bytes: int = 64 << 20
+    frames: int = 64
+    dims: int = 8
+    text_bytes: int = 1 << 16
+    items: int = 1024
+    """Entries of one list or map; arrays are not lists, so real messages stay far below."""
+
+
+DEFAULT_LIMITS = Limits()
+
+_DTYPES = {
+    name: np.dtype(name)
+    for kind, sizes in (("i", "1248"), ("u", "1248"), ("f", "248"), ("b", "1"))
+    for size in sizes
+    for order in "<>|="
+    for name in (f"{order}{kind}{size}",)
+}
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '([<>|=][biuf][1248])', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\),? *\}\s*"
+)
+
+
+def encode(message: Any, encoding: Encoding = Encoding.RAW, jpeg_quality: int | None = None) -> list[Any]:
+    """The frames of ``message``: one for the foreign encodings, one and a frame an array for ``RAW``.
+
+    With ``jpeg_quality`` (1 to 100, ``RAW`` only) uint8 arrays (..., h, w, 3) travel as JPEG, one frame an image.
+    """
+    buffers: list[Any] = []
+
+    def pack(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        if not isinstance(value, np.ndarray):
+            raise WireError(f"cannot send a {type(value).__name__}; send arrays, numbers, text, lists and dicts")
+        if value.dtype.str not in _DTYPES:
+            raise WireError(f"cannot send an array of {value.dtype}; send numbers or booleans")
+        if encoding is Encoding.RAW:
+            if jpeg_quality is not None and value.dtype == np.uint8 and value.ndim >= 3 and value.shape[-1] == 3:
+                return _pack_jpeg(value, buffers, jpeg_quality)
+            buffers.append(np.ascontiguousarray(value))
+            return {"__buffer__": len(buffers), "dtype": value.dtype.str, "shape": value.shape}
+        if encoding is Encoding.NPY:
+            return {"__ndarray_class__": True, "as_npy": _npy_bytes(value)}
+        fields = {"nd": True, "type": value.dtype.str, "kind": "", "shape": value.shape, "data": value.tobytes()}
+        if encoding is Encoding.NUMPY:
+            return fields
+        return {key.encode(): b"" if key == "kind" else field for key, field in fields.items()}
+
+    try:
+        header = msgpack.packb(message, default=pack)
+    except WireError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WireError(f"cannot encode the message: {error}") from None
+    return [header, *buffers]
+
+
+def decode(frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[Any, Encoding | None]:
+    """The message in ``frames`` (bytes-like) and the encoding of its arrays (None when it has none).
+
+    Arrays are read-only views of the frames. Raises ``WireError`` and nothing else.
+    """
+    if not frames or len(frames) > limits.frames:
+        raise WireError(f"a message has 1 to {limits.frames} frames, this one has {len(frames)}")
+    total = sum(map(len, frames))
+    if total > limits.message_bytes:
+        raise WireError(f"the message has {total} bytes, at most {limits.message_bytes} are accepted")
+    found: Encoding | None = None
+
+    def unpack(fields: dict) -> Any:
+        nonlocal found
+        if "__buffer__" in fields:
+            found = Encoding.RAW
+            data = _frame(frames, fields["__buffer__"])
+            return _array(data, fields.get("dtype"), fields.get("shape"), limits)
+        if "as_npy" in fields:
+            found = Encoding.NPY
+            return _from_npy(fields["as_npy"], limits)
+        if "nd" in fields or b"nd" in fields:
+            as_text = "nd" in fields
+            found = Encoding.NUMPY if as_text else Encoding.NUMPY_BYTES
+            return _from_msgpack_numpy(fields if as_text else _text_keys(fields), limits)
+        if "__jpeg__" in fields:
+            found = Encoding.RAW
+            return _from_jpeg(frames, fields, limits)
+        if "as_json" in fields:
+            return _from_json(fields["as_json"])
+        return fields
+
+    try:
+        message = msgpack.unpackb(
+            frames[0],
+            object_hook=unpack,
+            max_str_len=limits.text_bytes,
+            max_array_len=limits.items,
+            max_map_len=limits.items,
+            max_ext_len=0,
+        )
+    except WireError:
+        raise
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise WireError(f"not a msgpack message: {type(error).__name__} {error}") from None
+    return message, found
+
+
+def _array(data: Any, dtype: Any, shape: Any, limits: Limits) -> np.ndarray:
+    """A view of ``data`` as an array, once dtype, shape and number of bytes are known to agree."""
+    known = _DTYPES.get(dtype) if isinstance(dtype, str) else None
+    if known is None:
+        raise WireError(f"an array's dtype must be a number type such as '<f4', not {_short(dtype)}")
+    if type(shape) is not list or len(shape) > limits.dims or not all(type(n) is int and n >= 0 for n in shape):
+        raise WireError(f"an array's shape must be a list of at most {limits.dims} sizes, not {_short(shape)}")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise WireError(f"an array's data must be bytes, not {type(data).__name__}")
+    claimed = math.prod(shape) * known.itemsize
+    if claimed != len(data):
+        raise WireError(f"an array claims {claimed} bytes ({dtype} {_short(shape)}) and brings {len(data)}")
+    return np.frombuffer(data, known).reshape(shape)
+
+
+def _frame(frames: Sequence[Any], index: Any) -> Any:
+    if type(index) is not int or not 1 <= index < len(frames):
+        raise WireError(f"an array points at frame {_short(index)} of {len(frames) - 1}")
+    return frames[index]
+
+
+def _npy_bytes(array: np.ndarray) -> bytes:
+    """The npy format, version 1.0 (numpy.lib.format), padded so that the data starts at a multiple of 64."""
+    shape = f"({', '.join(map(str, array.shape))}{',' if array.ndim == 1 else ''})"
+    header = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + array.tobytes()
+
+
+def _from_npy(data: Any, limits: Limits) -> np.ndarray:
+    """Reads npy bytes without numpy's own reader, which allocates what the header claims before it has the bytes."""
+    if not isinstance(data, bytes) or data[:6] != b"\x93NUMPY" or data[6:7] not in (b"\x01", b"\x02", b"\x03"):
+        raise WireError("as_npy must be the bytes of an npy file")
+    width = 2 if data[6] == 1 else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    header = _NPY_HEADER.fullmatch(data[8 + width : start]) if start <= min(len(data), 4096) else None
+    if header is None:
+        raise WireError("as_npy has a header that is not that of a plain array of numbers (object arrays are refused)")
+    dtype, fortran_order, sizes = header.groups()
+    shape = [int(size) for size in sizes.split(b",") if size.strip()] if len(sizes) <= 200 else None
+    if fortran_order == b"True":
+        transposed = shape[::-1] if shape is not None else None
+        return _array(memoryview(data)[start:], dtype.decode(), transposed, limits).T
+    return _array(memoryview(data)[start:], dtype.decode(), shape, limits)
+
+
+def _text_keys(fields: dict) -> dict:
+    return {key.decode("ascii", "replace"): value for key, value in fields.items() if isinstance(key, bytes)}
+
+
+def _from_msgpack_numpy(fields: dict, limits: Limits) -> Any:
+    dtype = fields.get("type")
+    if isinstance(dtype, bytes):
+        dtype = dtype.decode("ascii", "replace")
+    if fields.get("kind") not in ("", b"", None):
+        raise WireError("structured and object arrays are refused (msgpack-numpy kind must be empty)")
+    if fields["nd"] is False:  # a numpy scalar
+        return _array(fields.get("data"), dtype, [], limits)[()]
+    return _array(fields.get("data"), dtype, fields.get("shape"), limits)
+
+
+def _from_json(text: Any) -> Any:
+    """GR00T's modality configuration: a JSON text in N1.5, the same as a dict later."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"as_json is not JSON: {error}") from None
+
+
+def _pack_jpeg(images: np.ndarray, buffers: list[Any], quality: int) -> dict:
+    import io
+
+    from PIL import Image  # only for those who ask for JPEG; a client needs numpy, pyzmq and msgpack otherwise
+
+    first = len(buffers) + 1
+    for image in images.reshape(-1, *images.shape[-3:]):
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "JPEG", quality=quality)
+        buffers.append(stream.getvalue())
+    return {"__jpeg__": first, "shape": images.shape}
+
+
+def _from_jpeg(frames: Sequence[Any], fields: dict, limits: Limits) -> np.ndarray:
+    import io
+
+    from PIL import Image
+
+    first, shape = fields["__jpeg__"], fields.get("shape")
+    if (
+        type(shape) is not list
+        or not 3 <= len(shape) <= limits.dims
+        or not all(type(size) is int and size > 0 for size in shape)
+        or shape[-1] != 3
+    ):
+        raise WireError(f"JPEG images have a shape (..., h, w, 3), not {_short(shape)}")
+    count = math.prod(shape[:-3])
+    if math.prod(shape) > limits.message_bytes or count > limits.frames:
+        raise WireError(f"JPEG images of shape {_short(shape)} are more than {limits.message_bytes} bytes")
+    images = []
+    for index in range(count):
+        data = _frame(frames, first + index if type(first) is int else first)
+        try:
+            image = Image.open(io.BytesIO(data), formats=["JPEG"])  # reads the header only
+            if image.size != (shape[-2], shape[-3]) or image.mode != "RGB":
+                raise WireError(f"a JPEG frame is {image.size} {image.mode}, its message says {shape[-3:]}")
+            images.append(np.asarray(image))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise (
+                error if isinstance(error, WireError) else WireError(f"a JPEG frame cannot be read: {error}")
+            ) from None
+    return np.stack(images).reshape(shape)
+
+
+def _short(value: Any) -> str:
+    """A few characters of what arrived; never the whole of it."""
+    return reprlib.repr(value)

@@ -1,0 +1,69 @@
+"""Small policies behind the interface, and a server around one, for the tests of the bridge."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from robot_bridge.server import PolicyServer
+
+
+class ConstantPolicy:
+    """Answers every row with the first proprioceptive number, so that mixed-up replies show."""
+
+    views = ("agentview", "eye_in_hand")
+    image_size = (32, 32)
+    action_horizon = 16
+
+    def __init__(self, before_act: Callable[[np.ndarray], None] = lambda images: None):
+        self.batches: list[int] = []
+        self._before_act = before_act
+
+    def act(self, images: np.ndarray, proprio: np.ndarray, text: list[str]) -> np.ndarray:
+        self.batches.append(len(images))
+        self._before_act(images)
+        return np.broadcast_to(proprio[:, :1, None], (len(images), 16, 7)).astype(np.float32)
+
+    def predict_codes(self, images: np.ndarray, text: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return np.full((len(images), 15), 3), np.zeros((len(images), 15, 4), np.float32)
+
+    def predict_traj(self, images: np.ndarray, init_queries: np.ndarray, text: list[str]) -> np.ndarray:
+        return np.repeat(init_queries[:, :, :1], 16, axis=2)
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "constant"}
+
+
+def observation(value: float = 0.0, rows: int = 1) -> dict[str, Any]:
+    """One observation as the wire nests it, for ``ConstantPolicy``."""
+    proprio = np.full((rows, 1, 9), value, np.float32)
+    return {
+        "video": {view: np.zeros((rows, 1, 32, 32, 3), np.uint8) for view in ConstantPolicy.views},
+        "state": {"proprio": proprio},
+        "language": {"task": [["pick up the milk"]] * rows},
+    }
+
+
+@contextmanager
+def serving(policy: Any, bind: str = "tcp://127.0.0.1:*", **options: Any) -> Iterator[PolicyServer]:
+    """A running server on a free port; stopped at the end."""
+    server = PolicyServer(policy, bind, **options)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join(15)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def until(holds: Callable[[], bool], timeout: float = 5.0) -> None:
+    """Waits for a condition that has no event to wait for."""
+    ends = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.002)

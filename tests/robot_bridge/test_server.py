@@ -1,0 +1,394 @@
+"""The server over real sockets: who is answered, with what, and who cannot disturb whom."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+
+from demos.errors import UserError
+from policy.interface import Policy
+from policy.remote import PolicyClient, RemotePolicy, RemotePolicyError, wire
+from robot_bridge.keys import make_keys
+from robot_bridge.metrics import ServerMetrics, serve_http
+from robot_bridge.serve import check_bind, is_local
+from robot_bridge.server import warm_up
+from tests.robot_bridge.policies import ConstantPolicy, observation, serving, until
+
+
+class Gate:
+    """Holds the policy until opened; tells when it is inside."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, images: np.ndarray) -> None:
+        self.entered.set()
+        assert self.opened.wait(10)
+
+
+def raw_client(address: str, **options: int) -> zmq.Socket:
+    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket.linger = 0
+    for name, value in options.items():
+        setattr(socket, name, value)
+    socket.connect(address)
+    return socket
+
+
+def send(socket: zmq.Socket, number: int, endpoint: str = "get_action", **envelope) -> None:
+    message = {"v": 1, "id": number, "endpoint": endpoint, "data": {"observation": observation(number)}, **envelope}
+    socket.send_multipart([b"", *wire.encode(message)])
+
+
+def receive(socket: zmq.Socket, timeout: float = 5.0) -> dict:
+    assert socket.poll(int(timeout * 1000)), "no reply"
+    return wire.decode(socket.recv_multipart()[1:])[0]
+
+
+def test_an_action_comes_back_with_its_own_time_stamp():
+    with serving(ConstantPolicy()) as server, PolicyClient(server.endpoint) as client:
+        action, info = client.get_action(observation(0.5), observed_at=12.25)
+    assert action["action"].shape == (1, 16, 7)
+    assert (action["action"] == 0.5).all()
+    assert info["observed_at"] == 12.25
+
+
+def test_every_client_gets_its_own_answer_while_requests_are_batched():
+    policy = ConstantPolicy(lambda images: time.sleep(0.005))
+    with serving(policy, max_batch=8, max_wait=0.02) as server:
+
+        def ask(number: int) -> bool:
+            with PolicyClient(server.endpoint) as client:
+                values = [number + step / 100 for step in range(10)]
+                return all(np.allclose(client.get_action(observation(value))[0]["action"], value) for value in values)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(ask, range(8)))
+    assert max(policy.batches) > 1
+    assert sum(policy.batches) == 80
+
+
+def test_the_policy_interface_over_the_wire():
+    with serving(ConstantPolicy(), max_batch=4) as server:
+        remote = RemotePolicy(server.endpoint)
+        assert isinstance(remote, Policy)
+        assert (remote.views, remote.image_size, remote.action_horizon) == (ConstantPolicy.views, (32, 32), 16)
+        images = np.zeros((6, 2, 32, 32, 3), np.uint8)  # more than the server's batch
+        proprio = np.arange(6, dtype=np.float32)[:, None].repeat(9, 1)
+        np.testing.assert_array_equal(remote.act(images, proprio, ["a"] * 6)[:, 3, 2], np.arange(6))
+        indices, codes = remote.predict_codes(images[:2], ["a"] * 2)
+        assert indices.shape == (2, 15)
+        assert codes.shape == (2, 15, 4)
+        queries = np.random.default_rng(0).uniform(-1, 1, (1, 2, 1, 5, 2)).astype(np.float32)
+        np.testing.assert_array_equal(remote.predict_traj(images[:1], queries, ["a"])[:, :, 7], queries[:, :, 0])
+        assert remote.describe()["name"] == "constant"
+        remote.close()
+
+
+def test_ping_and_metrics_are_answered_while_the_policy_computes():
+    gate = Gate()
+    with serving(ConstantPolicy(gate)) as server, PolicyClient(server.endpoint) as client:
+        busy = raw_client(server.endpoint)
+        client.ping()  # connected and negotiated
+        send(busy, 1)
+        assert gate.entered.wait(5)
+        started = time.monotonic()
+        assert client.ping()
+        assert "policy_waiting_requests 0" in client.call("metrics")["metrics"]
+        assert time.monotonic() - started < 0.5
+        gate.opened.set()
+        assert receive(busy)["id"] == 1
+        busy.close()
+
+
+def test_a_newer_request_replaces_the_older_one_that_waits():
+    gate = Gate()
+    with serving(ConstantPolicy(gate)) as server:
+        first, second = raw_client(server.endpoint), raw_client(server.endpoint)
+        send(first, 1)
+        assert gate.entered.wait(5)
+        send(second, 10)
+        send(second, 11)
+        dropped = receive(second)
+        assert (dropped["id"], dropped["code"]) == (10, "superseded")
+        gate.opened.set()
+        served = receive(second)
+        assert served["id"] == 11
+        assert (served["reply"][0]["action"] == 11).all()
+        assert receive(first)["id"] == 1
+        first.close()
+        second.close()
+
+
+def test_an_expired_request_is_told_so_and_never_computed():
+    gate = Gate()
+    policy = ConstantPolicy(gate)
+    with serving(policy) as server:
+        first, late = raw_client(server.endpoint), raw_client(server.endpoint)
+        send(first, 1)
+        assert gate.entered.wait(5)
+        send(late, 2, deadline=0.01)
+        until(lambda: "policy_waiting_requests 1" in server.metrics.text())
+        time.sleep(0.02)
+        gate.opened.set()
+        assert receive(late)["code"] == "expired"
+        assert receive(first)["id"] == 1
+        first.close()
+        late.close()
+    assert policy.batches == [1]
+
+
+def test_a_reset_drops_what_the_same_client_has_waiting():
+    gate = Gate()
+    with serving(ConstantPolicy(gate)) as server:
+        first, second = raw_client(server.endpoint), raw_client(server.endpoint)
+        send(first, 1)
+        assert gate.entered.wait(5)
+        send(second, 2)
+        send(second, 3, "reset")
+        assert [receive(second).get("code"), receive(second)["reply"]["status"]] == ["superseded", "ok"]
+        gate.opened.set()
+        receive(first)
+        first.close()
+        second.close()
+
+
+BROKEN = {
+    "lacks video.eye_in_hand": lambda o: o["video"].pop("eye_in_hand"),
+    "must be (b, t, 32, 32, 3)": lambda o: o["video"].update(agentview=np.zeros((1, 1, 64, 64, 3), np.uint8)),
+    "must be a uint8 array": lambda o: o["video"].update(agentview=np.zeros((1, 1, 32, 32, 3), np.float32)),
+    "cameras disagree": lambda o: o["video"].update(agentview=np.zeros((2, 1, 32, 32, 3), np.uint8)),
+    "state.proprio must be (1, t, 9)": lambda o: o["state"].update(proprio=np.zeros((1, 1, 7), np.float32)),
+    "NaN": lambda o: o["state"]["proprio"].__setitem__((0, 0, 0), np.nan),
+    "state.proprio must be an array": lambda o: o.pop("state"),
+    "language.task": lambda o: o.update(language={"task": 3}),
+    "'video' must be a dict": lambda o: o.update(video="x"),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_a_broken_observation_gets_a_clear_error(message: str):
+    broken = observation()
+    BROKEN[message](broken)
+    with serving(ConstantPolicy()) as server, PolicyClient(server.endpoint) as client:
+        with pytest.raises(RemotePolicyError) as caught:
+            client.get_action(broken)
+        assert message in str(caught.value)
+        assert caught.value.code == "bad_request"
+        client.get_action(observation())  # the server lives
+
+
+def test_one_client_s_poison_does_not_fail_its_batch():
+    def choke(images: np.ndarray) -> None:
+        if images.max() > 0:
+            raise RuntimeError("a pixel too bright")
+
+    with serving(ConstantPolicy(choke), max_wait=0.2) as server:
+        good, bad = raw_client(server.endpoint), raw_client(server.endpoint)
+        for socket in (good, bad):  # both are known as active, so the first waits for the second
+            send(socket, 1)
+            receive(socket)
+        bright = observation()
+        bright["video"]["agentview"][:] = 255
+        send(good, 2)
+        send(bad, 2, data={"observation": bright})
+        assert "reply" in receive(good)
+        assert "a pixel too bright" in receive(bad)["error"]
+        good.close()
+        bad.close()
+
+
+def test_actions_that_are_not_finite_are_an_error():
+    with serving(ConstantPolicy()) as server, PolicyClient(server.endpoint) as client:
+        server._policy.act = lambda *_: np.full((1, 16, 7), np.nan)
+        with pytest.raises(RemotePolicyError, match="finite"):
+            client.get_action(observation())
+
+
+def test_a_wrong_token_opens_nothing():
+    with serving(ConstantPolicy(), token="secret") as server:
+        for token in (None, "wrong", "sécret"):
+            with PolicyClient(server.endpoint, token=token, encoding="npy") as client:
+                for call in (client.ping, client.describe, lambda c=client: c.get_action(observation())):
+                    with pytest.raises(RemotePolicyError, match="Unauthorized: Invalid API token"):
+                        call()
+        with PolicyClient(server.endpoint, token="secret") as client:
+            assert client.ping()
+
+
+def test_only_clients_with_admitted_keys_get_through(tmp_path):
+    make_keys(tmp_path / "here", "arm")
+    make_keys(tmp_path / "elsewhere", "stranger")
+    server_key = tmp_path / "here" / "server.key"
+    with serving(ConstantPolicy(), keys=tmp_path / "here") as server:
+        with PolicyClient(server.endpoint, keys=tmp_path / "here" / "arm.key_secret", server_key=server_key) as client:
+            assert client.ping()
+        stranger = tmp_path / "elsewhere" / "stranger.key_secret"
+        with PolicyClient(server.endpoint, keys=stranger, server_key=server_key, timeout=0.3) as client:
+            assert not client.ping()
+        with PolicyClient(server.endpoint, timeout=0.3) as client:
+            assert not client.ping()
+    assert (tmp_path / "here" / "server.key_secret").stat().st_mode & 0o077 == 0
+    with pytest.raises(UserError, match="exists"):
+        make_keys(tmp_path / "here", "arm")
+
+
+def test_a_network_address_needs_protection():
+    assert is_local("tcp://127.0.0.1:5555")
+    assert is_local("tcp://[::1]:5555")
+    assert is_local("ipc:///tmp/x")
+    for bind in ("tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://192.168.1.2:5555", "tcp://eth0:5555", "nonsense"):
+        assert not is_local(bind)
+        with pytest.raises(UserError, match="--insecure"):
+            check_bind(bind, protected=False, forced=False)
+        check_bind(bind, protected=True, forced=False)
+        check_bind(bind, protected=False, forced=True)
+
+
+def test_two_hundred_clients_are_served():
+    with serving(ConstantPolicy(), max_batch=32) as server:
+        sockets = [raw_client(server.endpoint) for _ in range(200)]
+        for number, socket in enumerate(sockets):
+            send(socket, number)
+        for number, socket in enumerate(sockets):
+            reply = receive(socket)
+            assert reply["id"] == number
+            assert (reply["reply"][0]["action"] == number).all()
+            socket.close()
+
+
+def test_a_client_that_never_reads_disturbs_nobody():
+    with serving(ConstantPolicy()) as server, PolicyClient(server.endpoint) as client:
+        deaf = raw_client(server.endpoint, rcvhwm=1, sndhwm=1, rcvbuf=4096, sndtimeo=100)
+        for number in range(2000):
+            try:
+                send(deaf, number, "describe")
+            except zmq.Again:
+                break
+        assert client.ping()
+        assert client.get_action(observation(1))[0]["action"][0, 0, 0] == 1
+        deaf.close()
+
+
+def test_stop_answers_what_is_in_and_refuses_what_comes():
+    gate = Gate()
+    with serving(ConstantPolicy(gate)) as server:
+        first, second, third = (raw_client(server.endpoint) for _ in range(3))
+        send(first, 1)
+        assert gate.entered.wait(5)
+        send(second, 2)
+        until(lambda: "policy_waiting_requests 1" in server.metrics.text())
+        server.stop()
+        send(third, 3)
+        assert receive(third)["code"] == "stopping"
+        gate.opened.set()
+        assert receive(first)["id"] == 1
+        assert (receive(second)["reply"][0]["action"] == 2).all()
+        for socket in (first, second, third):
+            socket.close()
+
+
+def test_metrics_over_http():
+    metrics = ServerMetrics()
+    http = serve_http(metrics, "127.0.0.1", 0)
+    base = f"http://127.0.0.1:{http.server_address[1]}"
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"{base}/healthz", timeout=5)
+    metrics.ready = True
+    metrics.count("get_action", "ok")
+    metrics.request_seconds.observe(0.003)
+    assert urllib.request.urlopen(f"{base}/healthz", timeout=5).status == 200
+    text = urllib.request.urlopen(f"{base}/metrics", timeout=5).read().decode()
+    assert 'policy_requests_total{endpoint="get_action",outcome="ok"} 1' in text
+    assert 'policy_request_seconds_bucket{le="0.005"} 1' in text
+    assert 'policy_request_seconds_bucket{le="+Inf"} 1' in text
+    http.shutdown()
+
+
+def test_warm_up_calls_the_policy_once_a_size():
+    policy = ConstantPolicy()
+    warm_up(policy, (1, 4))
+    assert policy.batches == [1, 4]
+
+
+def resident_bytes() -> int:
+    """This process's memory, from Linux's own books."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def fuzz(count: int, seed: int) -> float:
+    """Sends ``count`` damaged messages and returns by how much the server's memory grew over the second half."""
+    rng = np.random.default_rng(seed)
+    templates = [
+        [
+            bytes(frame)
+            for frame in wire.encode({"v": 1, "endpoint": endpoint, "data": {"observation": observation()}}, encoding)
+        ]
+        for endpoint in ("get_action", "ping", "predict_traj", "reset")
+        for encoding in wire.Encoding
+    ]
+    with serving(ConstantPolicy()) as server:
+        memory = []
+        for _block in range(10):
+            socket = raw_client(server.endpoint)
+            for _ in range(count // 10):
+                frames = [bytearray(frame) for frame in templates[rng.integers(len(templates))]]
+                kind = rng.integers(4)
+                if kind == 0:
+                    frames = [bytearray(rng.bytes(rng.integers(0, 80))) for _ in range(rng.integers(0, 6))]
+                else:
+                    frame = frames[0] if kind < 3 else frames[rng.integers(len(frames))]
+                    for _ in range(rng.integers(1, 8)):
+                        frame[rng.integers(min(len(frame), 400))] = rng.integers(256)
+                    if kind == 2:
+                        del frame[rng.integers(len(frame)) :]
+                socket.send_multipart([b"", *map(bytes, frames)])
+                while socket.poll(0):
+                    socket.recv_multipart()
+            socket.close()
+            with PolicyClient(server.endpoint) as client:
+                assert client.get_action(observation(7))[0]["action"][0, 0, 0] == 7
+            memory.append(resident_bytes())
+    return memory[-1] / memory[4] - 1
+
+
+def test_malformed_messages_do_not_kill_the_server():
+    fuzz(2000, seed=0)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_malformed_messages_leak_nothing():
+    assert fuzz(100_000, seed=1) < 0.02
+
+
+@pytest.mark.slow
+def test_a_soak_of_ten_minutes_at_200_requests_a_second():
+    seconds = float(os.environ.get("SOAK_SECONDS", "600"))
+    with serving(ConstantPolicy()) as server, PolicyClient(server.endpoint) as client:
+        memory = []
+        started = time.monotonic()
+        for number in range(int(seconds * 200)):
+            time.sleep(max(0.0, started + number / 200 - time.monotonic()))
+            assert client.get_action(observation(number))[0]["action"][0, 0, 0] == np.float32(number)
+            if number % 1000 == 999:
+                memory.append(resident_bytes())
+    assert memory[-1] / memory[len(memory) // 4] - 1 < 0.02
+
+
+def test_a_message_from_the_future_is_refused_by_version():
+    with serving(ConstantPolicy()) as server:
+        socket = raw_client(server.endpoint)
+        socket.send_multipart([b"", msgpack.packb({"v": 2, "id": 5, "endpoint": "ping"})])
+        reply = receive(socket)
+        assert (reply["id"], reply["code"]) == (5, "version")
+        socket.close()

@@ -1,0 +1,164 @@
+"""The codec: what goes in comes out, in every encoding, and nothing malformed does more than raise WireError."""
+
+import contextlib
+import io
+import tracemalloc
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from policy.remote import wire
+from policy.remote.wire import Encoding, Limits, WireError
+
+arrays = hnp.arrays(
+    st.one_of(
+        hnp.integer_dtypes(), hnp.unsigned_integer_dtypes(), hnp.floating_dtypes(sizes=(16, 32, 64)), st.just("?")
+    ),
+    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+)
+plain = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=9)
+messages = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner), max_leaves=8
+)
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+@given(array=arrays)
+@settings(max_examples=60, deadline=None)
+def test_arrays_survive_the_journey(encoding: Encoding, array: np.ndarray):
+    message, found = wire.decode(wire.encode({"deep": [{"array": array}]}, encoding))
+    back = message["deep"][0]["array"]
+    assert found is encoding
+    assert back.dtype == array.dtype
+    assert back.shape == array.shape
+    assert back.tobytes() == array.tobytes()
+
+
+@given(message=messages)
+@settings(max_examples=60, deadline=None)
+def test_plain_data_survives_the_journey(message):
+    assert wire.decode(wire.encode({"m": message}))[0] == {"m": message}
+
+
+def test_our_npy_is_numpy_s_npy():
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+    packed = msgpack.unpackb(wire.encode(array, Encoding.NPY)[0])
+    np.testing.assert_array_equal(np.load(io.BytesIO(packed["as_npy"]), allow_pickle=False), array)
+
+
+def test_numpy_s_npy_is_read_fortran_order_too():
+    for array in (np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.float64(3), np.zeros(4, np.int8)):
+        stream = io.BytesIO()
+        np.save(stream, array)
+        message, _ = wire.decode([msgpack.packb({"__ndarray_class__": True, "as_npy": stream.getvalue()})])
+        np.testing.assert_array_equal(message, array)
+
+
+def test_msgpack_numpy_scalars_are_read():
+    packed = msgpack.packb({b"nd": False, b"type": "<f4", b"data": np.float32(2.5).tobytes()})
+    assert wire.decode([packed])[0] == 2.5
+
+
+def test_raw_arrays_are_views_of_their_frame():
+    frames = [bytes(frame) for frame in wire.encode({"image": np.zeros((64, 64, 3), np.uint8)})]
+    assert wire.decode(frames)[0]["image"].base is not None
+    assert len(frames) == 2
+
+
+def test_jpeg_images_keep_shape_and_look():
+    rows = np.linspace(0, 255, 32).astype(np.uint8)
+    images = np.broadcast_to(rows[None, None, :, None, None], (2, 1, 32, 32, 3)).copy()
+    frames = [bytes(frame) for frame in wire.encode({"video": images}, jpeg_quality=90)]
+    back = wire.decode(frames)[0]["video"]
+    assert len(frames) == 3
+    assert back.shape == images.shape
+    assert np.abs(back.astype(int) - images).mean() < 3
+    assert sum(map(len, frames)) < images.nbytes / 3
+
+
+def pickled_npy() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.array([object()], dtype=object), allow_pickle=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"__buffer__": 1, "dtype": "<f4", "shape": [10**10]},
+        {"__buffer__": 1, "dtype": "<f4", "shape": [-1, 4]},
+        {"__buffer__": 1, "dtype": "O", "shape": [1]},
+        {"__buffer__": 1, "dtype": "<f4,<f4", "shape": [1]},
+        {"__buffer__": 7, "dtype": "<f4", "shape": [1]},
+        {"__buffer__": True, "dtype": "<f4", "shape": [1]},
+        {"__buffer__": 1, "dtype": "<f4", "shape": [1] * 40},
+        {"__buffer__": 1},
+        {"__ndarray_class__": True, "as_npy": pickled_npy()},
+        {"__ndarray_class__": True, "as_npy": b"\x93NUMPY\x01\x00\xff\xff{'descr'"},
+        {
+            "__ndarray_class__": True,
+            "as_npy": b"\x93NUMPY\x01\x00\x41\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999,)}",
+        },
+        {"__ndarray_class__": True, "as_npy": 3},
+        {"nd": True, "type": "|O", "kind": "O", "shape": [1], "data": b"cos\nsystem\n"},
+        {"nd": True, "type": "<f4", "kind": "V", "shape": [1], "data": b"1234"},
+        {"nd": True, "type": "<f4", "kind": "", "shape": "x", "data": b"1234"},
+        {"nd": True},
+        {"__jpeg__": 1, "shape": [10**5, 10**5, 3]},
+        {"__jpeg__": 1, "shape": [8, 8, 3]},
+        {"as_json": "{"},
+    ],
+)
+def test_lies_are_refused_before_anything_is_allocated(fields: dict):
+    tracemalloc.start()
+    with pytest.raises(WireError):
+        wire.decode([msgpack.packb({"x": fields}), b"1234"])
+    assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    tracemalloc.stop()
+
+
+def test_a_header_of_nested_giant_lists_stays_small():
+    tracemalloc.start()
+    with pytest.raises(WireError):
+        wire.decode([b"\xdd\x00\x00\x03\xff" * 2000])
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+
+
+def test_limits_on_frames_and_bytes():
+    with pytest.raises(WireError, match="bytes"):
+        wire.decode([b"\xc0", bytes(100)], Limits(message_bytes=50))
+    with pytest.raises(WireError, match="frames"):
+        wire.decode([b"\xc0"] * 100)
+    with pytest.raises(WireError, match="frames"):
+        wire.decode([])
+
+
+def test_what_cannot_travel_is_refused_by_the_sender():
+    for value in (np.array([object()]), {1, 2}, np.array(["text"]), 2**80):
+        with pytest.raises(WireError):
+            wire.encode({"x": value})
+
+
+@given(frames=st.lists(st.binary(max_size=60), max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_noise_raises_wire_error_or_is_a_message(frames: list[bytes]):
+    with contextlib.suppress(WireError):
+        wire.decode(frames)
+
+
+@given(data=st.data(), encoding=st.sampled_from(list(Encoding)))
+@settings(max_examples=300, deadline=None)
+def test_damaged_messages_raise_wire_error_or_are_messages(data: st.DataObject, encoding: Encoding):
+    message = {"endpoint": "get_action", "data": {"state": {"proprio": np.ones((1, 1, 9), np.float32)}}}
+    frames = [bytearray(frame) for frame in wire.encode(message, encoding)]
+    for _ in range(data.draw(st.integers(1, 6))):
+        frame = data.draw(st.sampled_from(frames))
+        if frame:
+            frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(WireError):
+        wire.decode([bytes(frame) for frame in frames])
