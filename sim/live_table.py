@@ -8,7 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from sim import libero
 from sim.results import Episode, Results, Score
 
 ROWS_AROUND = 10
@@ -84,18 +86,17 @@ def score_table(
 ) -> Table:
     """One row a suite and one a task of it (all planned ones, or those in ``shown``)."""
     table = Table(title=results.settings.policy, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.add_column("task", no_wrap=True, overflow="ellipsis")
-    for name in ("success", "rate", "95 %", "steps", "done"):
-        table.add_column(name, justify="right", no_wrap=True)
-    names = {(suite, task): name for suite, task, name in results.tasks()}
+    table.add_column("task")
+    for heading, width in (("success", 7), ("rate", 6), ("95 %", 8), ("steps", 5), ("done", 5)):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     for suite in dict.fromkeys(suite for suite, _ in planned):
         tasks = [task for of, task in planned if of == suite]
         whole = _cells(results.score(suite), sum(planned[suite, task] for task in tasks))
         table.add_row(suite, *whole, style="bold")
         for task in tasks:
             if shown is None or (suite, task) in shown:
-                name = names.get((suite, task), "").replace("_", " ")
-                table.add_row(f"{task:2} {name}", *_cells(results.score(suite, task), planned[suite, task]))
+                name = Text(f"{task:2} {libero.task(suite, task).language}", no_wrap=True, overflow="ellipsis")
+                table.add_row(name, *_cells(results.score(suite, task), planned[suite, task]))
     return table
 
 
