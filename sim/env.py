@@ -198,7 +198,7 @@ class LiberoEnv(gymnasium.Env):
         problem.timestep += 1
         with _no_forward(problem.sim):
             for substep in range(int(problem.control_timestep / problem.model_timestep)):
-                # Not mj_step1: the constraint solve of mj_forward warm-starts the one in mj_step2, as in robosuite's loop.
+                # Not mj_step1: in robosuite's loop, too, mj_forward's constraint solve warm-starts mj_step2's.
                 mujoco.mj_forward(model, data)
                 problem._pre_action(action, substep == 0)
                 mujoco.mj_step2(model, data)

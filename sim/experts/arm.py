@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from sim.experts.geometry import gripper_frame, rotation_vector
+from sim.experts.geometry import UP, gripper_frame, rotation_vector
 from sim.experts.scene import Scene
 
 Motion = Generator[np.ndarray, None, None]
@@ -105,7 +105,7 @@ class Arm:
 
     def rise(self, height: float, tolerance: float = 0.03, speed: float = 1.0) -> Generator[np.ndarray, None, bool]:
         """Go straight up by ``height``."""
-        return (yield from self.move(self.position + [0.0, 0.0, height], tolerance=tolerance, speed=speed))
+        return (yield from self.move(self.position + height * UP, tolerance=tolerance, speed=speed))
 
     def wait(self, steps: int) -> Motion:
         """Hold the pose."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sim.experts.arm import CLOSED, OPEN, Arm, Dropped, Motion
-from sim.experts.geometry import Unreachable, about_z, gripper_frame
+from sim.experts.geometry import UP, Unreachable, about_z, gripper_frame
 from sim.experts.grasps import Grasp, grasps
 from sim.experts.scene import Scene
 
@@ -41,10 +41,10 @@ def pick(
         yield from _approach(arm, chosen, frame, searched=grasp is None)
         yield from arm.grip(CLOSED, 11)
         start = arm.position
-        yield from arm.move(start + [0.0, 0.0, 0.06], frame, tolerance=0.015, speed=0.6)
+        yield from arm.move(start + 0.06 * UP, frame, tolerance=0.015, speed=0.6)
         if scene.position(name)[2] > before + 0.03:
             if lift > 0.06:
-                yield from arm.move(start + [0.0, 0.0, lift], frame, tolerance=0.03)
+                yield from arm.move(start + lift * UP, frame, tolerance=0.03)
             return
         yield from arm.grip(OPEN, 6)
         yield from arm.rise(0.1)
@@ -125,7 +125,7 @@ def _carry(
 
     def gripper_target(height: float) -> np.ndarray:
         held = scene.gripper_rotation.T @ (scene.position(name) - arm.position)
-        return target + [0.0, 0.0, height] - frame @ held
+        return target + height * UP - frame @ held
 
     start, above = arm.position, gripper_target(clearance)
     lowest = scene.points(name)[:, 2].min()
@@ -158,5 +158,3 @@ def _tallest_between(scene: Scene, carried: str, start: np.ndarray, end: np.ndar
         if near.any():
             top = max(top, float(points[near, 2].max()))
     return top
-
-

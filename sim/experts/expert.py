@@ -8,7 +8,7 @@ from sim.env import LiberoEnv
 from sim.experts.arm import Arm, Dropped, Motion
 from sim.experts.carry import pick, place
 from sim.experts.fixtures import close_door, close_drawer, into_microwave, open_drawer, push_plate, turn_knob
-from sim.experts.geometry import Unreachable, axis_difference
+from sim.experts.geometry import UP, Unreachable, axis_difference
 from sim.experts.grasps import RECIPES, rim_center
 from sim.experts.scene import Scene
 
@@ -29,6 +29,7 @@ def expert_actions(env: LiberoEnv, rng: np.random.Generator) -> Iterator[np.ndar
     """
     scene = Scene(env)
     arm = Arm(scene)
+    yield from _wait_for_rest(scene, arm)
     yield from arm.wait(int(rng.integers(0, 4)))
     for _ in range(ATTEMPTS):
         unmet = sorted((goal for goal in scene.goals if not scene.holds(goal)), key=lambda goal: _ORDER.get(goal[0], 2))
@@ -42,6 +43,14 @@ def expert_actions(env: LiberoEnv, rng: np.random.Generator) -> Iterator[np.ndar
             except (Dropped, Unreachable):
                 yield from arm.rise(0.1)
     yield from arm.wait(10)
+
+
+def _wait_for_rest(scene: Scene, arm: Arm, speed: float = 0.02, max_steps: int = 20) -> Motion:
+    """Hold still until no object moves faster than ``speed`` (m/s): fresh placements begin in the air."""
+    for _ in range(max_steps):
+        if scene.fastest_object() < speed:
+            return
+        yield from arm.wait(1)
 
 
 def _serve(scene: Scene, arm: Arm, goal: tuple[str, ...]) -> Motion:
@@ -133,7 +142,7 @@ def _put_on_region(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
         return
     if support == "wine_rack":
         yield from pick(scene, arm, name)
-        yield from place(scene, arm, name, target + [0.0, 0.0, 0.03], clearance=0.1, drop=0.0)
+        yield from place(scene, arm, name, target + 0.03 * UP, clearance=0.1, drop=0.0)
         return
     if support == "flat_stove":
         target[2] += 0.023
@@ -159,7 +168,7 @@ def _put_on_object(scene: Scene, arm: Arm, name: str, support: str) -> Motion:
     rise = 0.006 if scene.category(support) == "plate" else 0.02
 
     def target() -> np.ndarray:
-        return scene.position(support) + [0.0, 0.0, rise + scene.underside(name)]
+        return scene.position(support) + (rise + scene.underside(name)) * UP
 
     yield from pick(scene, arm, name, destination=target())
     yield from place(scene, arm, name, target())

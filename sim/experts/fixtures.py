@@ -172,7 +172,7 @@ def into_microwave(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
     yield from arm.grip(OPEN, 8)
     yield from arm.move(arm.position - inward * 0.12, tolerance=0.02)
     home = gripper_frame(arm.facing(SIDEWAYS))
-    yield from arm.move(arm.position + [0.0, -0.05, 0.18], home, tolerance=0.05, turn_tolerance=0.4)
+    yield from arm.move(arm.position + np.array([0.0, -0.05, 0.18]), home, tolerance=0.05, turn_tolerance=0.4)
 
 
 def push_plate(scene: Scene, arm: Arm, plate: str, target: np.ndarray) -> Motion:

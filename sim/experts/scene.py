@@ -88,6 +88,12 @@ class Scene:
         bodies = (self.model.body(i).name for i in range(self.model.nbody))
         return next(body for body in bodies if name in body and keyword in body)
 
+    def fastest_object(self) -> float:
+        """Speed of the fastest movable object (m/s)."""
+        free = self.model.jnt_type == mujoco.mjtJoint.mjJNT_FREE
+        speeds = [np.linalg.norm(self.data.qvel[start : start + 3]) for start in self.model.jnt_dofadr[free]]
+        return float(max(speeds, default=0.0))
+
     # -- regions
 
     def is_region(self, name: str) -> bool:
