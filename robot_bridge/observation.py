@@ -20,9 +20,9 @@ class BadObservation(ValueError):
 
 @dataclass(frozen=True)
 class PolicyInputs:
-    """One client's arguments for ``policy.act``: images (b, v, h, w, 3), proprio (b, 9), text (b strings)."""
+    """One client's arguments for the policy: a camera (b, h, w, 3) uint8 a view, proprio (b, 9), text (b strings)."""
 
-    images: np.ndarray
+    cameras: list[np.ndarray]
     proprio: np.ndarray
     text: list[str]
 
@@ -30,6 +30,11 @@ class PolicyInputs:
     def rows(self) -> int:
         """How many observations this is; the server batches rows of several clients."""
         return len(self.text)
+
+    def copy_images(self, images: np.ndarray) -> None:
+        """Writes the cameras into ``images`` (b, v, h, w, 3)."""
+        for index, camera in enumerate(self.cameras):
+            images[:, index] = camera
 
 
 def read_observation(
@@ -62,7 +67,7 @@ def read_observation(
     if rows > max_rows:
         raise BadObservation(f"{rows} observations in one request; this server takes at most {max_rows} (--max-batch)")
     proprio = _proprio(_group(observation, "state"), rows) if with_state else np.zeros((rows, PROPRIO), np.float32)
-    return PolicyInputs(np.stack(cameras, axis=1), proprio, _text(_group(observation, "language"), rows))
+    return PolicyInputs(cameras, proprio, _text(_group(observation, "language"), rows))
 
 
 def read_queries(queries: Any, rows: int, views: int) -> np.ndarray:

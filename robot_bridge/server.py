@@ -76,6 +76,8 @@ class PolicyServer:
         self._limits = limits
         self._grace = grace
         self._waiting = Waiting(max_batch, max_wait)
+        # One buffer for every batch: pages that are warm already, and one copy from the message to the policy.
+        self._images = np.zeros((max_batch, len(policy.views), *policy.image_size, 3), np.uint8)
         self.metrics.waiting = lambda: len(self._waiting)
         self._lock = threading.RLock()  # guards the socket, the waiting requests and the two fields below
         self._door: int | None = None  # the thread that keeps the door
@@ -161,9 +163,9 @@ class PolicyServer:
                 if self._finished():
                     return []
                 due = self._waiting.due_in(time.monotonic()) if self._computing_since is None else None
-            selector.select(timeout=1.0 if due is None else due)
-            with contextlib.suppress(BlockingIOError):
-                self._wake.recv(64)
+            for key, _ in selector.select(timeout=1.0 if due is None else due):
+                if key.fileobj is self._wake:
+                    self._wake.recv(64)
 
     def _next_batch(self) -> list[Request]:
         """After a computation: the next batch if one is due and the other thread keeps the door."""
@@ -309,17 +311,19 @@ class PolicyServer:
 
     def _infer(self, batch: list[Request]) -> list[dict[str, np.ndarray]]:
         """One reply a request, from one call of the policy."""
+        rows = 0
+        for request in batch:
+            request.inputs.copy_images(self._images[rows : rows + request.inputs.rows])
+            rows += request.inputs.rows
+        images = self._images[:rows]
         first = batch[0]
-        inputs = first.inputs
+        proprio, text = first.inputs.proprio, first.inputs.text
         if first.endpoint == "predict_codes":
-            indices, codes = self._policy.predict_codes(inputs.images, inputs.text)
+            indices, codes = self._policy.predict_codes(images, text)
             return [{"indices": indices, "codes": codes}]
         if first.queries is not None:
-            return [{"traj": self._policy.predict_traj(inputs.images, first.queries, inputs.text)}]
-        if len(batch) == 1:
-            images, proprio, text = inputs.images, inputs.proprio, inputs.text
-        else:
-            images = np.concatenate([request.inputs.images for request in batch])
+            return [{"traj": self._policy.predict_traj(images, first.queries, text)}]
+        if len(batch) > 1:
             proprio = np.concatenate([request.inputs.proprio for request in batch])
             text = [line for request in batch for line in request.inputs.text]
         actions = np.asarray(self._policy.act(images, proprio, text), np.float32)
@@ -346,7 +350,7 @@ class PolicyServer:
             except zmq.ZMQError as error:
                 log.warning("reply lost", extra=fields(peer=peer.hex(), reason=str(error)))
             # The socket's file descriptor signals edges: after a send by the computing thread the door must look.
-            if self._socket.EVENTS & zmq.POLLIN and self._door != threading.get_ident():
+            if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN and self._door != threading.get_ident():
                 self._ring()
 
     def _ring(self) -> None:

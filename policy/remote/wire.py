@@ -29,7 +29,7 @@ class Encoding(Enum):
     """How arrays travel. A reply uses the encoding of its request."""
 
     RAW = "raw"
-    """Ours: the array's bytes are a ZeroMQ frame of their own, described by ``{"__buffer__", "dtype", "shape"}``."""
+    """Ours: all arrays' bytes in a second frame, each described by ``{"__buffer__": offset, "dtype", "shape"}``."""
     NPY = "npy"
     """Isaac-GR00T: ``{"__ndarray_class__": True, "as_npy": npy bytes}``."""
     NUMPY = "msgpack-numpy"
@@ -43,7 +43,9 @@ class Limits:
     """What a receiver accepts at most. A bigger claim is an error, not an allocation."""
 
     message_bytes: int = 64 << 20
-    frames: int = 64
+    frames: int = 2
+    images: int = 64
+    """JPEG images of one array."""
     dims: int = 8
     text_bytes: int = 1 << 16
     items: int = 1024
@@ -64,12 +66,34 @@ _NPY_HEADER = re.compile(
 )
 
 
-def encode(message: Any, encoding: Encoding = Encoding.RAW, jpeg_quality: int | None = None) -> list[Any]:
-    """The frames of ``message``: one for the foreign encodings, one and a frame an array for ``RAW``.
+class _Body:
+    """The second frame of a ``RAW`` message while it is put together; every array starts at a multiple of 64 bytes."""
 
-    With ``jpeg_quality`` (1 to 100, ``RAW`` only) uint8 arrays (..., h, w, 3) travel as JPEG, one frame an image.
+    def __init__(self) -> None:
+        self._parts: list[Any] = []
+        self._size = 0
+
+    def append(self, data: Any, size: int) -> int:
+        """Adds ``size`` bytes of ``data`` and returns their offset."""
+        padding = -self._size % 64
+        if padding:
+            self._parts.append(bytes(padding))
+        offset = self._size + padding
+        self._parts.append(data)
+        self._size = offset + size
+        return offset
+
+    def frames(self) -> list[bytes]:
+        """The frame, if there is anything in it."""
+        return [b"".join(self._parts)] if self._parts else []
+
+
+def encode(message: Any, encoding: Encoding = Encoding.RAW, jpeg_quality: int | None = None) -> list[bytes]:
+    """The frames of ``message``: one, or for ``RAW`` with arrays two: header and body.
+
+    With ``jpeg_quality`` (1 to 100, ``RAW`` only) uint8 arrays (..., h, w, 3) travel as JPEG.
     """
-    buffers: list[Any] = []
+    body = _Body()
 
     def pack(value: Any) -> Any:
         if isinstance(value, np.generic):
@@ -80,9 +104,9 @@ def encode(message: Any, encoding: Encoding = Encoding.RAW, jpeg_quality: int | 
             raise WireError(f"cannot send an array of {value.dtype}; send numbers or booleans")
         if encoding is Encoding.RAW:
             if jpeg_quality is not None and value.dtype == np.uint8 and value.ndim >= 3 and value.shape[-1] == 3:
-                return _pack_jpeg(value, buffers, jpeg_quality)
-            buffers.append(np.ascontiguousarray(value))
-            return {"__buffer__": len(buffers), "dtype": value.dtype.str, "shape": value.shape}
+                return _pack_jpeg(value, body, jpeg_quality)
+            offset = body.append(np.ascontiguousarray(value), value.nbytes)
+            return {"__buffer__": offset, "dtype": value.dtype.str, "shape": value.shape}
         if encoding is Encoding.NPY:
             return {"__ndarray_class__": True, "as_npy": _npy_bytes(value)}
         fields = {"nd": True, "type": value.dtype.str, "kind": "", "shape": value.shape, "data": value.tobytes()}
@@ -96,7 +120,7 @@ def encode(message: Any, encoding: Encoding = Encoding.RAW, jpeg_quality: int | 
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WireError(f"cannot encode the message: {error}") from None
-    return [header, *buffers]
+    return [header, *body.frames()]
 
 
 def decode(frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[Any, Encoding | None]:
@@ -109,14 +133,14 @@ def decode(frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[Any,
     total = sum(map(len, frames))
     if total > limits.message_bytes:
         raise WireError(f"the message has {total} bytes, at most {limits.message_bytes} are accepted")
+    body = frames[1] if len(frames) == 2 else b""
     found: Encoding | None = None
 
     def unpack(fields: dict) -> Any:
         nonlocal found
         if "__buffer__" in fields:
             found = Encoding.RAW
-            data = _frame(frames, fields["__buffer__"])
-            return _array(data, fields.get("dtype"), fields.get("shape"), limits)
+            return _array(body, fields.get("dtype"), fields.get("shape"), limits, fields["__buffer__"])
         if "as_npy" in fields:
             found = Encoding.NPY
             return _from_npy(fields["as_npy"], limits)
@@ -126,7 +150,7 @@ def decode(frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[Any,
             return _from_msgpack_numpy(fields if as_text else _text_keys(fields), limits)
         if "__jpeg__" in fields:
             found = Encoding.RAW
-            return _from_jpeg(frames, fields, limits)
+            return _from_jpeg(body, fields, limits)
         if "as_json" in fields:
             return _from_json(fields["as_json"])
         return fields
@@ -147,8 +171,11 @@ def decode(frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[Any,
     return message, found
 
 
-def _array(data: Any, dtype: Any, shape: Any, limits: Limits) -> np.ndarray:
-    """A view of ``data`` as an array, once dtype, shape and number of bytes are known to agree."""
+def _array(data: Any, dtype: Any, shape: Any, limits: Limits, offset: Any = None) -> np.ndarray:
+    """A view of ``data`` as an array, once dtype, shape and number of bytes are known to agree.
+
+    Without an ``offset`` the array is all of ``data``; with one, it begins there and must end inside.
+    """
     known = _DTYPES.get(dtype) if isinstance(dtype, str) else None
     if known is None:
         raise WireError(f"an array's dtype must be a number type such as '<f4', not {_short(dtype)}")
@@ -156,16 +183,22 @@ def _array(data: Any, dtype: Any, shape: Any, limits: Limits) -> np.ndarray:
         raise WireError(f"an array's shape must be a list of at most {limits.dims} sizes, not {_short(shape)}")
     if not isinstance(data, bytes | bytearray | memoryview):
         raise WireError(f"an array's data must be bytes, not {type(data).__name__}")
-    claimed = math.prod(shape) * known.itemsize
-    if claimed != len(data):
-        raise WireError(f"an array claims {claimed} bytes ({dtype} {_short(shape)}) and brings {len(data)}")
-    return np.frombuffer(data, known).reshape(shape)
+    count = math.prod(shape)
+    size = count * known.itemsize
+    if offset is None:
+        start, fits = 0, size == len(data)
+    else:
+        start = _offset(offset)
+        fits = start + size <= len(data)
+    if not fits:
+        raise WireError(f"an array claims {size} bytes ({dtype} {_short(shape)}) and brings {len(data) - start}")
+    return np.frombuffer(data, known, count, start).reshape(shape) if count else np.empty(shape, known)
 
 
-def _frame(frames: Sequence[Any], index: Any) -> Any:
-    if type(index) is not int or not 1 <= index < len(frames):
-        raise WireError(f"an array points at frame {_short(index)} of {len(frames) - 1}")
-    return frames[index]
+def _offset(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise WireError(f"a place in the second frame must be a number of bytes, not {_short(value)}")
+    return value
 
 
 def _npy_bytes(array: np.ndarray) -> bytes:
@@ -218,25 +251,26 @@ def _from_json(text: Any) -> Any:
         raise WireError(f"as_json is not JSON: {error}") from None
 
 
-def _pack_jpeg(images: np.ndarray, buffers: list[Any], quality: int) -> dict:
+def _pack_jpeg(images: np.ndarray, body: _Body, quality: int) -> dict:
     import io
 
     from PIL import Image  # only for those who ask for JPEG; a client needs numpy, pyzmq and msgpack otherwise
 
-    first = len(buffers) + 1
+    places = []
     for image in images.reshape(-1, *images.shape[-3:]):
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=quality)
-        buffers.append(stream.getvalue())
-    return {"__jpeg__": first, "shape": images.shape}
+        data = stream.getvalue()
+        places.append([body.append(data, len(data)), len(data)])
+    return {"__jpeg__": places, "shape": images.shape}
 
 
-def _from_jpeg(frames: Sequence[Any], fields: dict, limits: Limits) -> np.ndarray:
+def _from_jpeg(body: Any, fields: dict, limits: Limits) -> np.ndarray:
     import io
 
     from PIL import Image
 
-    first, shape = fields["__jpeg__"], fields.get("shape")
+    places, shape = fields["__jpeg__"], fields.get("shape")
     if (
         type(shape) is not list
         or not 3 <= len(shape) <= limits.dims
@@ -244,21 +278,25 @@ def _from_jpeg(frames: Sequence[Any], fields: dict, limits: Limits) -> np.ndarra
         or shape[-1] != 3
     ):
         raise WireError(f"JPEG images have a shape (..., h, w, 3), not {_short(shape)}")
-    count = math.prod(shape[:-3])
-    if math.prod(shape) > limits.message_bytes or count > limits.frames:
-        raise WireError(f"JPEG images of shape {_short(shape)} are more than {limits.message_bytes} bytes")
+    if math.prod(shape) > limits.message_bytes or math.prod(shape[:-3]) > limits.images:
+        raise WireError(f"JPEG images of shape {_short(shape)} are too many or too large")
+    if type(places) is not list or len(places) != math.prod(shape[:-3]):
+        raise WireError(f"JPEG images of shape {_short(shape)} need as many places in the second frame")
     images = []
-    for index in range(count):
-        data = _frame(frames, first + index if type(first) is int else first)
+    for place in places:
+        if type(place) is not list or len(place) != 2:
+            raise WireError(f"a JPEG image's place is [offset, size], not {_short(place)}")
+        start, size = map(_offset, place)
         try:
-            image = Image.open(io.BytesIO(data), formats=["JPEG"])  # reads the header only
+            # formats: nothing but JPEG is tried; open() reads the header only
+            image = Image.open(io.BytesIO(memoryview(body)[start : start + size]), formats=["JPEG"])
             if image.size != (shape[-2], shape[-3]) or image.mode != "RGB":
-                raise WireError(f"a JPEG frame is {image.size} {image.mode}, its message says {shape[-3:]}")
+                raise WireError(f"a JPEG image is {image.size} {image.mode}, its message says {shape[-3:]}")
             images.append(np.asarray(image))
+        except WireError:
+            raise
         except (OSError, SyntaxError, ValueError) as error:
-            raise (
-                error if isinstance(error, WireError) else WireError(f"a JPEG frame cannot be read: {error}")
-            ) from None
+            raise WireError(f"a JPEG image cannot be read: {error}") from None
     return np.stack(images).reshape(shape)
 
 

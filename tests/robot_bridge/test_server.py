@@ -1,8 +1,6 @@
 """The server over real sockets: who is answered, with what, and who cannot disturb whom."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
