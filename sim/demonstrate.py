@@ -95,8 +95,8 @@ def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tr
     site, hand = env.model.site(controller.eef_name).id, env.model.body("robot0_right_hand").id
     for state in take.states:
         env.set_state(state)
-        for view, camera in CAMERAS.items():
-            image, depth = env.renderer.render_with_depth(env.data, camera)
+        for view in CAMERAS:
+            image, depth = env.render_view_with_depth(view)
             images[view].append(image)
             recorders[view].add(env.data, depth)
         proprio.append(env.proprioception())

@@ -6,12 +6,14 @@ unpickler that knows nothing but numpy arrays.
 """
 
 import importlib.util
+import logging
 import os
 import runpy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import yaml
@@ -28,6 +30,9 @@ MAX_STEPS = {
 """Step limits of the five suites, as the field evaluates them (openpi, OpenVLA-OFT)."""
 
 SUITES = tuple(MAX_STEPS)
+
+TASK_COUNTS = {suite: 90 if suite == "libero_90" else 10 for suite in SUITES}
+"""How many tasks each suite has."""
 
 
 class LiberoMissing(UserError):
@@ -114,7 +119,12 @@ def init_states(of: Task) -> np.ndarray:
     from numpy._core.multiarray import _reconstruct
 
     path = package_folder() / "init_files" / of.suite / f"{of.name}.pruned_init"
-    allowed = [(_reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype, np.dtypes.Float64DType]
+    allowed: list[Any] = [
+        (_reconstruct, "numpy.core.multiarray._reconstruct"),
+        np.ndarray,
+        np.dtype,
+        np.dtypes.Float64DType,
+    ]
     try:
         with torch.serialization.safe_globals(allowed):
             states = torch.load(path, weights_only=True)
@@ -145,6 +155,8 @@ def use_assets(folder: Path) -> ModuleType:
     temporary.write_text(yaml.safe_dump(paths))
     temporary.replace(config / "config.yaml")
     os.environ["LIBERO_CONFIG_PATH"] = str(config)
+    # robosuite warns at every import that it has no private macro file, which nobody needs.
+    logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
 
     import libero.libero
 

@@ -1,11 +1,15 @@
 """Off-screen camera images from a MuJoCo model, upright, with the pixels that LIBERO's own environments give."""
 
+import atexit
+import copy
 import os
+import weakref
 
 import mujoco
 import numpy as np
 
 from demos.errors import UserError
+from sim.coarse import coarse_model
 
 VISUAL_GEOM_GROUP = 1
 """robosuite keeps collision shapes in group 0 and what cameras see in group 1."""
@@ -26,29 +30,35 @@ class CameraRenderer:
     Args:
         model: the compiled model.
         height, width: image size in pixels.
-        multisampling: keep the model's own multisampling (LIBERO's look). Without it images cost about half and
-            differ by about one grey level in the mean.
+        detail: 0 for LIBERO's own look. Otherwise images are drawn without multisampling and from meshes whose
+            details are no smaller than this (m), which is several times faster in software; near the size of a
+            pixel the result differs by two or three grey levels in the mean, along edges.
 
     Raises:
         RenderingUnavailable: no GL library is installed.
     """
 
-    def __init__(self, model: mujoco.MjModel, height: int, width: int, multisampling: bool = True) -> None:
+    def __init__(self, model: mujoco.MjModel, height: int, width: int, detail: float = 0.0) -> None:
         self._model = model
         self._viewport = mujoco.MjrRect(0, 0, width, height)
-        if not multisampling:
-            model.vis.quality.offsamples = 0
-        model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
-        model.vis.global_.offheight = max(model.vis.global_.offheight, height)
+        drawn = coarse_model(model, detail) if detail else copy.copy(model)
+        if detail:
+            drawn.vis.quality.offsamples = 0
+        drawn.vis.global_.offwidth = max(drawn.vis.global_.offwidth, width)
+        drawn.vis.global_.offheight = max(drawn.vis.global_.offheight, height)
         try:
             self._gl = _context_class()(width, height)
             self._gl.make_current()
-            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+            self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_100)
         except Exception as error:
             raise RenderingUnavailable(
                 f"cannot render off screen ({type(error).__name__}: {error}); install EGL or OSMesa, on Debian "
                 "'apt-get install libegl1 libgl1-mesa-dri libosmesa6', and set MUJOCO_GL=egl or osmesa"
             ) from error
+        # At exit the context must go before MuJoCo takes EGL down, so in atexit's order and not in weakref's own.
+        self._free = weakref.finalize(self, _free, self._gl, self._context)
+        self._free.atexit = False
+        atexit.register(self._free)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._options = mujoco.MjvOption()
@@ -113,9 +123,14 @@ class CameraRenderer:
 
     def close(self) -> None:
         """Free the GL context; the renderer cannot be used afterwards."""
-        self._gl.make_current()
-        self._context.free()
-        self._gl.free()
+        self._free()
+        atexit.unregister(self._free)
+
+
+def _free(gl: mujoco.GLContext, context: mujoco.MjrContext) -> None:
+    gl.make_current()
+    context.free()
+    gl.free()
 
 
 def _context_class() -> type:
