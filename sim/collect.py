@@ -8,6 +8,8 @@ there is kept and only what is missing is collected.
 import argparse
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -273,11 +275,18 @@ def _pool(worker: int) -> ProcessPoolExecutor:
 
 
 def _start(worker: int) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[worker % len(cores)]})
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would wait for its next episode for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
