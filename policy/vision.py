@@ -4,13 +4,18 @@
 recipe (7 x 7 patches at 224 pixels; no mean or variance is taken off its input).
 """
 
+import pickle
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from demos.errors import UserError
 from policy.text import TEXT_DIM
 
 
@@ -40,6 +45,10 @@ def _to_planes(images: Tensor, size: int) -> Tensor:
     if planes.shape[-2:] == (size, size):
         return planes
     return F.interpolate(planes.float(), (size, size), mode="bilinear", align_corners=False)
+
+
+_PLACES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+"""of ResNet-18's parts in ``ResNet18.model``"""
 
 
 class _BasicBlock(nn.Module):
@@ -77,6 +86,22 @@ class ResNet18(nn.Module):
         )
         self.requires_grad_(False).eval()
 
+    def load_pretrained(self, path: Path) -> None:
+        """Weights of torchvision's or timm's resnet18, or of this module; what belongs to its classifier is dropped."""
+        try:
+            found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
+            raise UserError(f"cannot read resnet18 weights from {path} ({str(error).splitlines()[0]})") from None
+        weights = {}
+        for name, tensor in found.items():
+            part, _, rest = name.removeprefix("model.").partition(".")
+            if part != "fc":
+                weights[f"model.{_PLACES.get(part, part)}.{rest}"] = tensor
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"{path} does not hold resnet18 weights: {' '.join(str(error).split())[:200]}") from None
+
     def train(self, mode: bool = True) -> "ResNet18":
         """Stays in eval mode: the statistics of its normalisation are frozen like its weights."""
         return super().train(False)
@@ -88,13 +113,13 @@ class ResNet18(nn.Module):
 
 
 class _FilmConv(nn.Module):
-    """3 x 3 convolution, group norm, scale and shift by the text, SiLU, residual where shapes allow."""
+    """3 x 3 convolution, norm over the whole map, scale and shift by the text, SiLU, residual where shapes allow."""
 
     def __init__(self, channels: int, out: int, stride: int):
         super().__init__()
         self.residual = channels == out and stride == 1
         self.conv = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
-        self.norm = nn.GroupNorm(8, out)
+        self.norm = nn.GroupNorm(1, out)  # one group: an eighth of the time that eight take
         self.film = nn.Linear(TEXT_DIM, 2 * out)
         nn.init.zeros_(self.film.weight)  # starts as the identity
         nn.init.zeros_(self.film.bias)

@@ -1,0 +1,55 @@
+"""Image augmentation that is cheap enough for one CPU core: random shifts, brightness, contrast and colour."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Strengths; zeros switch it off."""
+
+    shift: int = 4
+    """largest shift in pixels, up, down, left or right; the border is repeated"""
+    brightness: float = 0.1
+    """largest change of brightness, added to all channels"""
+    contrast: float = 0.15
+    """largest relative change of contrast, the same for all channels"""
+    color: float = 0.05
+    """largest relative change of a single channel"""
+
+
+def shift(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
+    """(b, v, h, w, 3) with every image shifted by up to ``limit`` pixels either way."""
+    if limit == 0:
+        return images
+    b, v, h, w, _ = images.shape
+    rows = np.clip(np.arange(h) + rng.integers(-limit, limit + 1, (b, v, 1)), 0, h - 1)
+    columns = np.clip(np.arange(w) + rng.integers(-limit, limit + 1, (b, v, 1)), 0, w - 1)
+    shifted = np.empty_like(images)
+    for i in range(b):
+        for j in range(v):
+            shifted[i, j] = images[i, j].take(rows[i, j], 0).take(columns[i, j], 1)
+    return shifted
+
+
+def jitter(batch: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """(b, 2, 3): a factor and an offset for each sample and colour channel, the same for all its views."""
+
+    def draw(strength: float, channels: int) -> np.ndarray:
+        return rng.uniform(-strength, strength, (batch, channels))
+
+    factor = 1 + draw(config.contrast, 1) + draw(config.color, 3)
+    offset = draw(config.brightness, 1) + 0.5 * (1 - factor)  # contrast turns about the middle grey
+    return np.stack([factor, np.broadcast_to(offset, factor.shape)], 1).astype(np.float32)
+
+
+def to_float(images: Tensor, jitters: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 (b, v, h, w, 3) -> [0, 1], with the factors and offsets (b, 2, 3) of ``jitter`` applied."""
+    pixels = images.to(dtype)
+    if jitters is None:
+        return pixels / 255
+    factor, offset = jitters[:, :, None, None, None].unbind(1)  # each (b, 1, 1, 1, 3)
+    return torch.addcmul(offset.to(dtype), pixels, (factor / 255).to(dtype)).clamp_(0, 1)
