@@ -65,6 +65,6 @@ say "installing Python packages into $venv (a few minutes the first time)"
 if ! choose_backend; then
     apt_install "MuJoCo finds no OpenGL library to render with (EGL or OSMesa)" libegl1 libgl1-mesa-dri libosmesa6
     choose_backend ||
-        fail "MuJoCo cannot render with EGL or OSMesa although both are installed; see 'Troubleshooting' in README.md"
+        fail "MuJoCo cannot render with ${MUJOCO_GL:-EGL or OSMesa} although it is installed; see 'Troubleshooting' in README.md"
 fi
 say "ready: rendering with $(cat "$venv/mujoco_gl")"

@@ -98,12 +98,12 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: LIBERO_ASSETS, LIBERO's checkout, the hub"
     )
-    machine = command.add_argument_group("machine and output")
     how.add_argument(
         "--fast-render",
-        action="store_true",
-        help="no multisampling: about twice as fast, for policies that were trained on such images",
+        action=argparse.BooleanOptionalAction,
+        help="faster, slightly different images; must be as in training (default: what the bundle says)",
     )
+    machine = command.add_argument_group("machine and output")
     machine.add_argument("--workers", type=_positive, metavar="N", help="simulation processes (default: one a core)")
     machine.add_argument(
         "--device", metavar="NAME", help="device of the policy (default: cuda if there is one, else cpu)"
@@ -132,7 +132,9 @@ def main(argv: list[str]) -> int:
 
     found = assets.resolve(options.assets)
     policy = None if options.policy == "expert" else load(options)
-    identity = "expert" if policy is None else _identity(policy)
+    about = {} if policy is None else policy.describe()
+    identity = f"{about['name']} {about['hash']}" if policy else "expert"
+    fast_render = about.get("fast_render", False) if options.fast_render is None else options.fast_render
     out = options.out or Path("results") / f"{time.strftime('%Y%m%d-%H%M%S')}-{'+'.join(suites)}"
     made_with = versions()
     settings = Settings(
@@ -143,14 +145,14 @@ def main(argv: list[str]) -> int:
         blank_codes=options.blank_codes,
         max_steps=options.max_steps,
         settle_steps=options.settle_steps,
-        fast_render=options.fast_render,
+        fast_render=fast_render,
         assets=found.digest,
         mujoco=made_with["mujoco"],
         robosuite=made_with["robosuite"],
     )
     context = {
         "command": shlex.join(["python", "-m", "sim.eval", *argv]),
-        "policy": None if policy is None else policy.describe(),
+        "policy": about,
         "assets": {"source": found.source, "digest": found.digest},
         "versions": made_with,
     }
@@ -164,7 +166,7 @@ def main(argv: list[str]) -> int:
         video_folder=out / "videos",
         views=None if policy is None else policy.views,
         image_size=LIBERO_IMAGE_SIZE if policy is None else max(policy.image_size),
-        fast_render=options.fast_render,
+        fast_render=fast_render,
         assets=str(found.path),
     )
     jobs = [Job(s, t, e, seed=options.seed + e) for s, t, e in sorted(asked - results.episodes.keys())]
@@ -258,11 +260,6 @@ def execution_name(options: argparse.Namespace) -> str:
     if options.policy == "expert":
         return "expert, every step"
     return "temporal ensembling" if options.ensemble else f"open loop, {options.replan} steps"
-
-
-def _identity(policy: "Policy") -> str:
-    about = policy.describe()
-    return f"{about['name']} {about['hash']}"
 
 
 def _positive(text: str) -> int:

@@ -55,6 +55,24 @@ class KillsAWorkerOnce(HoldStill):
         return super().act(images, proprio, text)
 
 
+def save_untrained_bundle(path: Path) -> None:
+    """A whole AMPLIFY policy of the smallest size, with random weights."""
+    from policy.amplify import Amplify
+    from policy.bundle import save_bundle
+    from policy.forward_dynamics import ForwardConfig
+    from policy.inverse_dynamics import InverseConfig
+    from policy.text import TextConfig
+    from policy.vision import VisionConfig
+    from tokenizer.model import TokenizerConfig
+
+    eyes = VisionConfig(name="small", image_size=64, embed_dim=16, channels=(8, 8, 8, 8), keypoints=4)
+    words = TextConfig(name="words", buckets=64, width=16, num_heads=2)
+    tokenizer = TokenizerConfig(num_tracks=4, hidden_dim=16, num_heads=2, codebook_size=64, decoder_mlp_hidden_dim=8)
+    forward = ForwardConfig(num_layers=1, num_heads=2, vision_encoder=eyes, text_encoder=words)
+    inverse = InverseConfig(num_layers=1, num_heads=2, vision_encoder=eyes, text_encoder=words)
+    save_bundle(Amplify(tokenizer, forward, inverse, name="untrained"), path)
+
+
 def test_suites_are_read_from_lists_and_all():
     assert parse_suites(["libero_10,libero_goal", "libero_10"]) == ["libero_10", "libero_goal"]
     assert len(parse_suites(["all"])) == 5
@@ -136,6 +154,25 @@ def test_the_command_writes_results_and_continues_them(libero_assets: Path, tmp_
     assert second["episodes"][0]["wall_time_s"] == first.episodes["libero_object", 0, 0].wall_time_s
     assert {"python", "mujoco", "robosuite", "numpy", "gymnasium"} <= second["versions"].keys()
     assert "1 episodes on 1 workers" in capsys.readouterr().out
+
+
+def test_a_bundle_acts_from_images_and_instruction(libero_assets: Path, tmp_path: Path, capsys):
+    bundle = tmp_path / "untrained.safetensors"
+    save_untrained_bundle(bundle)
+    command = ["--checkpoint", str(bundle), "--tasks", "5", "--episodes", "1", "--max-steps", "4", "--replan", "2"]
+    command += ["--assets", str(libero_assets), "--out", str(tmp_path / "out"), "--blank-codes"]
+    assert evaluation.main(command) == 0
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["policy"]["name"] == "untrained"
+    assert content["settings"]["policy"].startswith("untrained ")
+    assert content["settings"]["execution"] == "open loop, 2 steps"
+    assert content["settings"]["blank_codes"]
+    assert content["episodes"][0]["task_name"].startswith("STUDY_SCENE1_pick_up_the_book")
+    assert "results: " in capsys.readouterr().out
+    with pytest.raises(UserError, match="--replan 17 is more than the 16 actions"):
+        evaluation.main([*command, "--replan", "17"])
+    with pytest.raises(UserError, match="was made with blank_codes = True, this run has False"):
+        evaluation.main(command[:-1])
 
 
 def test_an_exception_in_an_environment_is_reported_with_its_traceback(monkeypatch: pytest.MonkeyPatch):
