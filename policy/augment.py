@@ -1,4 +1,4 @@
-"""Image augmentation that is cheap enough for one CPU core: random shifts, brightness, contrast and colour."""
+"""Image augmentation that is cheap enough for one CPU core: random shifts, softening, brightness, contrast, colour."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,8 @@ class AugmentConfig:
 
     shift: int = 4
     """largest shift in pixels, up, down, left or right; the border is repeated"""
+    soften: float = 0.5
+    """part of the samples that are blurred by a pixel, so that rendering with and without multisampling looks alike"""
     brightness: float = 0.1
     """largest change of brightness, added to all channels"""
     contrast: float = 0.15
@@ -33,6 +35,22 @@ def shift(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarra
         for j in range(v):
             shifted[i, j] = images[i, j].take(rows[i, j], 0).take(columns[i, j], 1)
     return shifted
+
+
+def soften(images: np.ndarray, chance: float, rng: np.random.Generator) -> np.ndarray:
+    """(b, v, h, w, 3) with a random part of the samples averaged over 2 x 2 pixels."""
+    chosen = np.flatnonzero(rng.random(len(images)) < chance)
+    softened = images.copy()
+    for i in chosen:
+        for view in softened[i]:
+            view[1:] = (view[1:] >> 1) + (view[:-1] >> 1)
+            view[:, 1:] = (view[:, 1:] >> 1) + (view[:, :-1] >> 1)
+    return softened
+
+
+def move_and_soften(images: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """What is done to the pixels' places, on uint8 images (b, v, h, w, 3); ``jitter`` does their values."""
+    return soften(shift(images, config.shift, rng), config.soften, rng)
 
 
 def jitter(batch: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:

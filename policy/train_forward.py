@@ -32,7 +32,7 @@ class ForwardTraining(TrainingConfig):
     motion_tokenizer_checkpoint: str
     clip_grad: float = 1.0
     model: ForwardConfig = field(default_factory=ForwardConfig)
-    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(0, 0.0, 0.0, 0.0))
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(0, 0.0, 0.0, 0.0, 0.0))
 
 
 class ForwardRecipe(Recipe):
@@ -68,7 +68,7 @@ class ForwardRecipe(Recipe):
         return frames, data.tokenize(tracks, self.tokenizer, digest, cache, c.compute_device, print)
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        images = augment.shift(self.frames.frames_in_batch(indices)["images"], self.config.augment.shift, rng)
+        images = augment.move_and_soften(self.frames.frames_in_batch(indices)["images"], self.config.augment, rng)
         return {
             "images": torch.from_numpy(images),
             "jitter": torch.from_numpy(augment.jitter(len(indices), self.config.augment, rng)),

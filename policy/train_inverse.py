@@ -43,7 +43,7 @@ class InverseTraining(TrainingConfig):
     gpu_max_bs: int = 256
     clip_grad: float = 1.0
     model: InverseConfig = field(default_factory=InverseConfig)
-    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(0, 0.0, 0.0, 0.0))
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(0, 0.0, 0.0, 0.0, 0.0))
 
     def __post_init__(self) -> None:
         if self.code_source != "tokenizer" and self.forward_dynamics_checkpoint is None:
@@ -117,7 +117,7 @@ class InverseRecipe(Recipe):
         chosen = rng.integers(len(self.codes), size=len(indices))
         actions, mask = pad(frames["actions"], frames["action_mask"], c.pad_actions)
         return {
-            "images": torch.from_numpy(augment.shift(frames["images"], c.augment.shift, rng)),
+            "images": torch.from_numpy(augment.move_and_soften(frames["images"], c.augment, rng)),
             "jitter": torch.from_numpy(augment.jitter(len(indices), c.augment, rng)),
             "text": self.texts[frames["text_ids"]],
             "proprio": torch.from_numpy(frames["proprio"]),
