@@ -1,0 +1,145 @@
+"""The messages between control loop and robot; docs/robot_protocol.md says the same for C++ programmers.
+
+Robot to loop, PUB: frames ``[b"state", msgpack]`` and ``[b"camera.<name>", msgpack, pixels]``. Loop to robot, PUB into
+the robot's SUB: one msgpack frame. Joints are in the robot's own order, sign, offset and unit.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import numpy as np
+
+VERSION = 1
+STATE_TOPIC = b"state"
+CAMERA_TOPIC = b"camera."
+MAX_JOINTS, MAX_PIXELS, MAX_TEXT = 64, 4096 * 4096, 1000
+
+
+class ProtocolError(ValueError):
+    """A message that is not of the robot protocol; it is counted and dropped."""
+
+
+@dataclass(frozen=True)
+class RobotState:
+    """What the robot measured. ``sequence`` grows with every measurement; ``time`` (s) is the robot's own clock."""
+
+    sequence: int
+    time: float
+    q: np.ndarray
+    dq: np.ndarray
+    fingers: np.ndarray
+    """(2,) finger positions, m"""
+    fault: str = ""
+    """Why the robot stopped itself; empty while it is well."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the robot should be now. ``session`` names the loop that sends; a robot follows one at a time."""
+
+    session: int
+    sequence: int
+    q: np.ndarray
+    opening: float
+    """Position (m) of each finger"""
+    stop: bool = False
+    """The loop has latched a stop; the robot holds until targets without it come."""
+
+
+@dataclass(frozen=True)
+class CameraImage:
+    """One upright RGB image (h, w, 3) uint8."""
+
+    name: str
+    sequence: int
+    pixels: np.ndarray
+
+
+def pack_state(state: RobotState) -> list[bytes]:
+    """Frames of a state."""
+    fields: dict[str, Any] = {"v": VERSION, "seq": state.sequence, "t": state.time, "fault": state.fault}
+    fields |= {"q": state.q.tolist(), "dq": state.dq.tolist(), "fingers": state.fingers.tolist()}
+    return [STATE_TOPIC, msgpack.packb(fields)]
+
+
+def unpack_state(frames: list[bytes], dof: int) -> RobotState:
+    """Checks everything but finiteness, which is the safety filter's to judge."""
+    fields = _fields(frames, 2)
+    fault = fields.get("fault", "")
+    if not isinstance(fault, str):
+        raise ProtocolError("fault must be text")
+    return RobotState(
+        _integer(fields, "seq"),
+        _number(fields, "t"),
+        _numbers(fields, "q", dof),
+        _numbers(fields, "dq", dof),
+        _numbers(fields, "fingers", 2),
+        fault[:MAX_TEXT],
+    )
+
+
+def pack_target(target: Target) -> bytes:
+    """The frame of a target."""
+    fields: dict[str, Any] = {"v": VERSION, "session": target.session, "seq": target.sequence, "stop": target.stop}
+    return msgpack.packb(fields | {"q": target.q.tolist(), "opening": float(target.opening)})
+
+
+def unpack_target(frame: bytes, dof: int) -> Target:
+    """Refuses what is not finite: a robot never gets to see it."""
+    fields = _fields([b"", frame], 2)
+    q, opening = _numbers(fields, "q", dof), _number(fields, "opening")
+    if not (np.isfinite(q).all() and math.isfinite(opening)):
+        raise ProtocolError("a target must be finite")
+    return Target(_integer(fields, "session"), _integer(fields, "seq"), q, opening, fields.get("stop") is True)
+
+
+def pack_image(image: CameraImage) -> list[Any]:
+    """Frames of an image."""
+    height, width, _ = image.pixels.shape
+    header = msgpack.packb({"v": VERSION, "seq": image.sequence, "height": height, "width": width})
+    return [CAMERA_TOPIC + image.name.encode(), header, np.ascontiguousarray(image.pixels)]
+
+
+def unpack_image(frames: list[bytes]) -> CameraImage:
+    """The image is a view of its frame."""
+    fields = _fields(frames, 3)
+    height, width = _integer(fields, "height"), _integer(fields, "width")
+    if not 0 < height * width <= MAX_PIXELS or height * width * 3 != len(frames[2]):
+        raise ProtocolError(f"an image of {height} x {width} brings {len(frames[2])} bytes")
+    pixels = np.frombuffer(frames[2], np.uint8).reshape(height, width, 3)
+    return CameraImage(frames[0].removeprefix(CAMERA_TOPIC).decode("utf-8", "replace"), _integer(fields, "seq"), pixels)
+
+
+def _fields(frames: list[bytes], count: int) -> dict[str, Any]:
+    if len(frames) != count:
+        raise ProtocolError(f"{len(frames)} frames instead of {count}")
+    try:
+        fields = msgpack.unpackb(frames[1], max_array_len=MAX_JOINTS, max_map_len=32, max_str_len=MAX_TEXT)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"not msgpack: {error}") from None
+    if not isinstance(fields, dict) or fields.get("v") != VERSION:
+        raise ProtocolError(f"not version {VERSION} of the robot protocol")
+    return fields
+
+
+def _number(fields: dict[str, Any], key: str) -> float:
+    value = fields.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ProtocolError(f"{key} must be a number")
+    return float(value)
+
+
+def _integer(fields: dict[str, Any], key: str) -> int:
+    value = fields.get(key)
+    if type(value) is not int or value < 0:
+        raise ProtocolError(f"{key} must be a whole number, 0 or more")
+    return value
+
+
+def _numbers(fields: dict[str, Any], key: str, count: int) -> np.ndarray:
+    value = fields.get(key)
+    if not isinstance(value, list) or len(value) != count or not all(type(x) in (int, float) for x in value):
+        raise ProtocolError(f"{key} must be {count} numbers")
+    return np.array(value, np.float64)

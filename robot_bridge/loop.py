@@ -1,0 +1,362 @@
+"""The control loop on the robot's PC: a fixed rate on the monotonic clock, and never a wait for the network.
+
+One thread keeps the beat (``ControlLoop.run``); another asks the policy (``Asker``); the robot's state and images come
+in a third (``drivers.link``). They meet in single values that are replaced, so none can hold another up.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from robot_bridge.chunks import Joiner
+from robot_bridge.config import RobotConfig
+from robot_bridge.drivers.link import RobotLink
+from robot_bridge.osc import OscReference
+from robot_bridge.safety import Command, Mode, Poses, SafetyFilter
+
+log = logging.getLogger("robot_bridge.loop")
+
+
+class Arm(Poses, Protocol):
+    """Kinematics of the arm: ``robot_bridge.kinematics.Kinematics``."""
+
+    def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def solve(self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy sees at one tick: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (2,) m."""
+
+    tick: int
+    at: float
+    images: np.ndarray
+    q: np.ndarray
+    fingers: np.ndarray
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A chunk (horizon, d) for an observation, or the error that came instead."""
+
+    observation: Observation
+    chunk: np.ndarray | None
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Everything about one control period, for the recorder. Times are monotonic seconds."""
+
+    at: float
+    late: float
+    observation: Observation
+    action: np.ndarray | None
+    command: Command
+    opening: float
+    measured: np.ndarray
+
+
+class Recorder(Protocol):
+    """Hears of everything; must return at once."""
+
+    def tick(self, tick: Tick) -> None: ...
+
+    def answer(self, answer: Answer) -> None: ...
+
+    def event(self, at: float, kind: str, text: str) -> None: ...
+
+
+class Asker:
+    """Asks for chunks in a thread of its own: at most one request is out, the newest observation is the one asked."""
+
+    def __init__(self, ask: Callable[[Observation], np.ndarray]):
+        self._ask = ask
+        self._wanted: Observation | None = None
+        self._answer: Answer | None = None
+        self._change = threading.Condition()
+        self._busy = self._closed = False
+        self._thread = threading.Thread(target=self._work, name="asker", daemon=True)
+        self._thread.start()
+
+    def want(self, observation: Observation) -> bool:
+        """Asks, unless a request is out; returns at once."""
+        with self._change:
+            if self._busy or self._wanted is not None:
+                return False
+            self._wanted = observation
+            self._change.notify()
+            return True
+
+    def take(self) -> Answer | None:
+        """The answer that has come since the last call."""
+        with self._change:
+            answer, self._answer = self._answer, None
+        return answer
+
+    def close(self) -> None:
+        """Ends the thread after the request that is out."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        self._thread.join(2)
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._wanted is not None or self._closed)
+                if self._closed:
+                    return
+                observation, self._wanted, self._busy = self._wanted, None, True
+            assert observation is not None
+            started = time.monotonic()
+            try:
+                chunk, error = np.asarray(self._ask(observation)), ""
+            except Exception as failure:  # whatever it is, the loop must go on to hold and stop
+                chunk, error = None, f"{type(failure).__name__}: {failure}"
+            with self._change:
+                self._busy = False
+                self._answer = Answer(observation, chunk, time.monotonic() - started, error)
+
+
+@dataclass
+class Report:
+    """How a run went."""
+
+    late: list[float] = field(default_factory=list)
+    """Seconds that each tick came after its time."""
+    skipped: int = 0
+    """Ticks left out because the machine was busy for whole periods."""
+    requests: int = 0
+    errors: int = 0
+    interventions: dict[str, int] = field(default_factory=dict)
+    events: list[tuple[float, str, str]] = field(default_factory=list)
+    """Changes of mode: time, mode, reason."""
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers for a person: milliseconds and counts."""
+        late = np.array(self.late or [0.0]) * 1e3
+        return {
+            "ticks": len(self.late),
+            "skipped": self.skipped,
+            "late_ms_p50": round(float(np.percentile(late, 50)), 3),
+            "late_ms_p99": round(float(np.percentile(late, 99)), 3),
+            "late_ms_max": round(float(late.max()), 3),
+            "late_over_10_ms": round(float((late > 10).mean()), 5),
+            "requests": self.requests,
+            "errors": self.errors,
+            "interventions": dict(self.interventions),
+        }
+
+
+class ControlLoop:
+    """Runs one arm. ``stop``, ``reset`` and ``quit`` are for a person and may be called from any thread.
+
+    ``replan`` is after how many ticks of a chunk the next one is asked for; ``views`` and ``image_size`` are the
+    policy's. With ``send`` False nothing reaches the robot (``--dry-run``).
+    """
+
+    def __init__(
+        self,
+        config: RobotConfig,
+        link: RobotLink,
+        arm: Arm,
+        asker: Asker,
+        joiner: Joiner,
+        *,
+        views: tuple[str, ...],
+        image_size: tuple[int, int],
+        rate: float = 20.0,
+        replan: int = 4,
+        send: bool = True,
+        recorder: Recorder | None = None,
+    ):
+        self._config, self._link, self._arm, self._asker, self._joiner = config, link, arm, asker, joiner
+        self._views, self._image_size = views, image_size
+        self._dt, self._replan, self._send, self._recorder = 1 / rate, replan, send, recorder
+        self._width = 7 if config.mode == "osc_delta" else len(config.joints) + 1
+        self._osc = OscReference(config.osc, self._dt)
+        self.report = Report()
+        self._orders: list[str] = []
+        self._quit = threading.Event()
+        received = link.state()
+        assert received is not None, "wait for the link first"
+        self._reference = np.zeros(len(config.joints))
+        q = config.joint_map.to_sim(received.state.q, self._reference)
+        self._reference = q  # joints that the robot does not have stay where they are
+        self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, arm, self._note)
+        self._opening = float(np.abs(received.state.fingers).mean())
+        self._asked = -replan
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        """The operator's key: a latched stop at the next tick."""
+        self._orders.append("stop")
+
+    def reset(self) -> None:
+        """Ends a latched stop, from where the arm is now."""
+        self._orders.append("reset")
+
+    def quit(self) -> None:
+        """Ends ``run`` once the arm stands."""
+        self._quit.set()
+
+    def run(self, seconds: float | None = None) -> Report:
+        """Beats until ``quit``, or for ``seconds``; then brakes."""
+        self._started = started = time.monotonic()
+        index = 0
+        while not self._quit.is_set() and (seconds is None or index * self._dt < seconds):
+            due = started + index * self._dt
+            late = self._sleep_until(due)
+            self._beat(index, time.monotonic(), late)
+            self.report.late.append(late)
+            index += 1
+            missed = int((time.monotonic() - started) / self._dt) - index
+            if missed > 0:  # skip what has passed rather than send targets in a burst
+                self.report.skipped += missed
+                index += missed
+        self._brake(started, index)
+        self.report.interventions = dict(self.safety.interventions)
+        return self.report
+
+    def _sleep_until(self, due: float) -> float:
+        """Returns how late (s) it got."""
+        ahead = due - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+        return max(0.0, time.monotonic() - due)
+
+    def _beat(self, index: int, now: float, late: float) -> None:
+        config = self._config
+        received = self._link.state()
+        assert received is not None
+        state = received.state
+        measured = config.joint_map.to_sim(state.q, self._reference)
+        speed = config.joint_map.velocity_to_sim(state.dq)
+        self._obey(measured)
+        self.safety.check_robot(measured, speed, now - received.at, state.fault)
+        self._take_answer(now)
+        images, images_age = self._pictures(now)
+        observation = Observation(index, now, images, measured, state.fingers)
+        if images_age > config.safety.camera_timeout:
+            self._note("images_lost", f"the oldest image came {images_age:.3f} s ago; the policy is not asked")
+        elif self._due(index) and self._asker.want(observation):
+            self._asked = index
+            self.report.requests += 1
+        action = self._action(index, now)
+        wish = None if action is None else self._wish(action)
+        command = self.safety.command(wish, now)
+        if command.mode is not Mode.RUNNING:
+            self._osc.rest()
+            if command.mode is Mode.STOPPED:
+                self._joiner.clear()
+        elif action is not None:
+            self._opening = self._fingers(action)
+        if self._send:
+            self._link.target(command.q_real, self._opening, command.mode is Mode.STOPPED)
+        if self._recorder is not None:
+            self._recorder.tick(Tick(now, late, observation, action, command, self._opening, measured))
+
+    def _obey(self, measured: np.ndarray) -> None:
+        while self._orders:
+            if self._orders.pop(0) == "stop":
+                self.safety.watchdog.stop("the operator's key")
+            elif self.safety.watchdog.mode is Mode.STOPPED:
+                self._joiner.clear()
+                self.safety.reset(measured)
+
+    def _take_answer(self, now: float) -> None:
+        answer = self._asker.take()
+        if answer is None:
+            return
+        if self._recorder is not None:
+            self._recorder.answer(answer)
+        if answer.chunk is None:
+            self.report.errors += 1
+            self._note("request_failed", answer.error)
+            self._asked = -self._replan  # ask again at once
+            return
+        chunk = answer.chunk
+        if chunk.ndim != 2 or not len(chunk):
+            self.safety.check_action(chunk, self._width, now, now)  # stops, and says why
+        elif self.safety.watchdog.mode is not Mode.STOPPED and self._all_sound(chunk, answer.observation.at, now):
+            self._joiner.add(chunk, answer.observation.tick)
+            self.safety.watchdog.fresh(now)
+
+    def _all_sound(self, chunk: np.ndarray, observed_at: float, now: float) -> bool:
+        """A chunk with one bad row is not trusted in any."""
+        return all(self.safety.check_action(row, self._width, observed_at, now) for row in chunk)
+
+    def _action(self, index: int, now: float) -> np.ndarray | None:
+        planned = self._joiner.at(index)
+        if planned is None or self.safety.watchdog.mode is Mode.STOPPED:
+            return None
+        observed_at = self._started + planned.observed * self._dt
+        return planned.action if self.safety.check_action(planned.action, self._width, observed_at, now) else None
+
+    def _wish(self, action: np.ndarray) -> np.ndarray:
+        """The joint target (n,) rad that the action asks for."""
+        if self._config.mode == "joint_target":
+            return np.asarray(action[:-1], np.float64)
+        q = self.safety.q
+        return self._arm.solve(*self._osc.advance(*self._arm.pose(q), np.asarray(action, np.float64)), q)
+
+    def _fingers(self, action: np.ndarray) -> float:
+        """Gripper as LIBERO has it: the sign decides, -1 opens and +1 closes, 0 leaves it."""
+        if action[-1] == 0:
+            return self._opening
+        return 0.0 if action[-1] > 0 else self._config.gripper_open
+
+    def _due(self, index: int) -> bool:
+        return index - self._asked >= self._replan or self._joiner.left(index) == 0
+
+    def _pictures(self, now: float) -> tuple[np.ndarray, float]:
+        """Images (v, h, w, 3) and the age (s) of the oldest."""
+        images = self._link.images()
+        pictures = [images[self._config.cameras.get(view, view)] for view in self._views]
+        pixels = np.stack([resize(picture.pixels, self._image_size) for picture in pictures])
+        return pixels, max(now - picture.at for picture in pictures)
+
+    def _brake(self, started: float, index: int) -> None:
+        """Ends every run with the arm standing."""
+        self.safety.watchdog.stop("the loop ends")
+        for step in range(int(5 / self._dt)):
+            before = self.safety.q
+            command = self.safety.command(None, time.monotonic())
+            if self._send:
+                self._link.target(command.q_real, self._opening, True)
+            if np.array_equal(before, command.q_sim):
+                return
+            self._sleep_until(started + (index + step + 1) * self._dt)
+
+    def _note(self, kind: str, text: str) -> None:
+        now = time.monotonic()
+        if kind in {mode.value for mode in Mode} | {"request_failed"}:
+            self.report.events.append((now, kind, text))
+            log.warning("%s: %s", kind, text)
+        if self._recorder is not None:
+            self._recorder.event(now, kind, text)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``image`` (h, w, 3) uint8 at ``size`` (h, w): the middle square of its shape, by averaging or nearest pixels."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    scale = min(image.shape[0] / height, image.shape[1] / width)
+    tall, wide = int(height * scale), int(width * scale)
+    top, left = (image.shape[0] - tall) // 2, (image.shape[1] - wide) // 2
+    middle = image[top : top + tall, left : left + wide]
+    if tall % height == 0 and wide % width == 0:
+        blocks = middle.reshape(height, tall // height, width, wide // width, 3)
+        return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+    rows = ((np.arange(height) + 0.5) * tall / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * wide / width).astype(int)
+    return middle[rows[:, None], columns]

@@ -1,0 +1,296 @@
+"""The digital twin: a Panda in MuJoCo behind the robot protocol, in a process of its own.
+
+``python -m robot_bridge.twin`` behaves as a robot's controller does: 500 Hz, its own joint order, signs and offsets,
+cameras, and a watchdog that holds when targets stop coming. Faults are typed on standard input or set by flags.
+"""
+
+import argparse
+import math
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import mujoco
+import numpy as np
+import zmq
+
+from demos.cli import run
+from demos.errors import UserError
+from robot_bridge.drivers.protocol import (
+    CameraImage,
+    ProtocolError,
+    RobotState,
+    Target,
+    pack_image,
+    pack_state,
+    unpack_target,
+)
+from robot_bridge.panda import HOME, JOINTS, panda_spec
+
+# How the twin is wired, written down apart from any robot.yaml, so that a wrong joint map shows.
+ORDER = (6, 3, 0, 5, 1, 4, 2)
+SIGN = np.array([1, -1, 1, -1, -1, 1, 1])
+OFFSET = np.array([0.5, 0.0, -0.2, 0.1, 0.0, 0.3, -1.0])
+
+PERIOD = 0.002
+STATE_EVERY = 5
+"""Control periods between two states on the wire: 100 Hz."""
+TARGET_TIMEOUT = 0.25
+"""Seconds without a target after which the twin holds, and after which another loop may take over."""
+STIFFNESS = np.array([4500, 4500, 3500, 3500, 2000, 2000, 2000.0])
+DAMPING = np.array([450, 450, 350, 350, 200, 200, 200.0])
+
+
+@dataclass
+class Faults:
+    """What goes wrong on request; may be changed while the twin runs."""
+
+    delay: float = 0.0
+    """Seconds that states are late."""
+    loss: float = 0.0
+    """Share of the targets that get lost."""
+    freeze: bool = False
+    """No more states."""
+    noise: float = 0.0
+    """Standard deviation (rad) of the measured joint positions."""
+    stuck: int | None = None
+    """Joint, in the robot's order, that does not move any more."""
+    fault: str = ""
+    """What the robot reports as its own fault."""
+
+    def set(self, line: str) -> None:
+        """``freeze 1``, ``delay 0.1``, ``stuck 3``, ``stuck none``, ``fault motor hot``."""
+        name, _, value = line.strip().partition(" ")
+        try:
+            if name in ("delay", "loss", "noise"):
+                setattr(self, name, float(value))
+            elif name == "freeze":
+                self.freeze = value.strip() not in ("0", "off", "")
+            elif name == "stuck":
+                self.stuck = None if value.strip() in ("none", "") else int(value) % len(ORDER)
+            elif name == "fault":
+                self.fault = value
+            else:
+                raise UserError(f"no such fault: {name!r}; there are delay, loss, noise, freeze, stuck and fault")
+        except ValueError:
+            raise UserError(f"fault {name} does not take {value!r}") from None
+
+
+def to_motor(q: np.ndarray) -> np.ndarray:
+    """The twin's own joint positions for the model's (7,)."""
+    return SIGN * q[list(ORDER)] + OFFSET
+
+
+def from_motor(q: np.ndarray) -> np.ndarray:
+    """The model's joint positions for the twin's own (7,)."""
+    model = np.empty(len(ORDER))
+    model[list(ORDER)] = SIGN * (q - OFFSET)
+    return model
+
+
+def scene() -> mujoco.MjModel:
+    """The arm on a table with a few things to reach for, and LIBERO's two cameras."""
+    spec = panda_spec()
+    spec.option.timestep = PERIOD
+    spec.visual.global_.offwidth = spec.visual.global_.offheight = 512
+    world = spec.worldbody
+    world.add_light(pos=[1, 1, 3], dir=[-0.3, -0.3, -1], diffuse=[0.8, 0.8, 0.8])
+    # The arm's base is the origin here; LIBERO's table scenes have it at (-0.66, 0, 0.912).
+    world.add_camera(name="agentview", pos=[1.32, 0.0, 0.70], quat=[0.6380, 0.3048, 0.3048, 0.6380])
+    box, cylinder = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
+    world.add_geom(
+        name="table", type=box, size=[0.45, 0.6, 0.02], pos=[0.6, 0, -0.03], rgba=[0.75, 0.6, 0.45, 1], group=1
+    )
+    for name, shape, size, place, color in (
+        ("box", box, [0.02, 0.02, 0.03], [0.55, 0.12, 0.03], [0.8, 0.2, 0.2, 1]),
+        ("can", cylinder, [0.025, 0.04, 0], [0.5, -0.15, 0.04], [0.2, 0.4, 0.8, 1]),
+    ):
+        body = world.add_body(name=name, pos=place)
+        body.add_freejoint()
+        body.add_geom(type=shape, size=size, rgba=color, mass=0.1, group=1)
+    for actuator, joint in zip(spec.actuators[:7], range(7), strict=True):
+        actuator.set_to_position(kp=STIFFNESS[joint], kv=DAMPING[joint])
+        actuator.ctrllimited = False
+        actuator.forcelimited = True
+        actuator.forcerange = [-87, 87] if joint < 4 else [-40, 40]
+    for body in spec.bodies:
+        if body.name.startswith(("link", "right_hand", "gripper_")):
+            body.gravcomp = 1.0  # as a real arm's controller does
+    return spec.compile()
+
+
+@dataclass
+class Twin:
+    """Steps the model in real time and talks on two sockets until ``stop``."""
+
+    state_address: str
+    target_address: str
+    image_size: int = 128
+    camera_rate: float = 20.0
+    faults: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        self.model = scene()
+        self.data = mujoco.MjData(self.model)
+        self._joints = np.array([int(self.model.joint(name).qposadr[0]) for name in JOINTS])
+        self._fingers = np.array([int(self.model.joint(f"gripper_finger_joint{n}").qposadr[0]) for n in (1, 2)])
+        self._velocities = np.array([int(self.model.joint(name).dofadr[0]) for name in JOINTS])
+        self.data.qpos[self._joints] = HOME
+        self._wish = np.array(HOME)
+        self._held = self._wish.copy()
+        self._opening = 0.04
+        mujoco.mj_forward(self.model, self.data)
+        self._rng = np.random.default_rng(0)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._session: int | None = None
+        self._last_sequence, self._heard = -1, -math.inf
+        context: zmq.Context = zmq.Context.instance()
+        self._out, self._in = context.socket(zmq.PUB), context.socket(zmq.SUB)
+        self._out.setsockopt(zmq.LINGER, 0)
+        self._out.setsockopt(zmq.SNDHWM, 100)
+        self._in.setsockopt(zmq.CONFLATE, 1)  # only the newest target matters
+        self._in.subscribe(b"")
+        try:
+            self._out.bind(self.state_address)
+            self._in.bind(self.target_address)
+        except zmq.ZMQError as error:
+            raise UserError(f"the twin cannot listen: {error}; choose other addresses") from None
+        self.state_address = self._out.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.target_address = self._in.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._late: deque[tuple[float, list[bytes]]] = deque()
+        self._pictures: deque[list[Any]] = deque(maxlen=4)
+
+    def run(self) -> None:
+        """The 500 Hz loop; cameras are rendered in a thread beside it."""
+        camera = threading.Thread(target=self._film, name="cameras", daemon=True)
+        if self.camera_rate > 0:
+            camera.start()
+        started = time.monotonic()
+        tick = 0
+        while not self._stopping.is_set():
+            due = started + tick * PERIOD
+            now = time.monotonic()
+            if now - due > 0.1:  # the machine was busy: go on from here rather than catch up in a rush
+                started, due = now - tick * PERIOD, now
+            time.sleep(max(0.0, due - now))
+            self._listen(time.monotonic())
+            with self._lock:
+                self._control()
+                mujoco.mj_step(self.model, self.data)
+            if tick % STATE_EVERY == 0:
+                self._tell(tick)
+            tick += 1
+        if camera.is_alive():
+            camera.join(5)
+        self._out.close()
+        self._in.close(linger=0)
+
+    def stop(self) -> None:
+        """Ends ``run``."""
+        self._stopping.set()
+
+    def _listen(self, now: float) -> None:
+        try:
+            target = unpack_target(self._in.recv(zmq.NOBLOCK), len(ORDER))
+        except zmq.Again:
+            target = None
+        except ProtocolError as error:
+            print(f"target dropped: {error}", file=sys.stderr)
+            target = None
+        if target is not None and self._accepts(target, now) and self._rng.random() >= self.faults.loss:
+            self._session, self._last_sequence, self._heard = target.session, target.sequence, now
+            self._opening = float(np.clip(target.opening, 0.0, 0.04))
+            if not target.stop:
+                self._wish = from_motor(target.q)
+        if now - self._heard > TARGET_TIMEOUT and math.isfinite(self._heard):
+            self._wish = self._held.copy()
+
+    def _accepts(self, target: Target, now: float) -> bool:
+        """One loop at a time, and never an older target than the last."""
+        if target.session == self._session:
+            return target.sequence > self._last_sequence
+        return now - self._heard > TARGET_TIMEOUT
+
+    def _control(self) -> None:
+        """Approaches the wish over about one command period, as a robot's interpolator does."""
+        step = np.clip(self._wish - self._held, -2.6 * PERIOD, 2.6 * PERIOD)
+        self._held += step * 0.5 if np.abs(step).max() < 2.6 * PERIOD else step
+        goal = self._held.copy()
+        if self.faults.stuck is not None:
+            joint = ORDER[self.faults.stuck]
+            goal[joint] = self.data.qpos[self._joints[joint]]
+            self.data.qvel[self._velocities[joint]] = 0.0
+        self.data.ctrl[:7] = goal
+        self.data.ctrl[7:9] = self._opening, -self._opening
+
+    def _tell(self, tick: int) -> None:
+        now = time.monotonic()
+        if not self.faults.freeze:
+            q = self.data.qpos[self._joints]
+            q = q + self._rng.normal(0, self.faults.noise, len(q)) if self.faults.noise else q
+            dq = SIGN * self.data.qvel[self._velocities][list(ORDER)]
+            state = RobotState(tick, tick * PERIOD, to_motor(q), dq, self.data.qpos[self._fingers], self.faults.fault)
+            self._late.append((now + self.faults.delay, pack_state(state)))
+        while self._late and self._late[0][0] <= now:
+            self._out.send_multipart(self._late.popleft()[1], zmq.NOBLOCK)
+        while self._pictures:
+            self._out.send_multipart(self._pictures.popleft(), zmq.NOBLOCK)
+
+    def _film(self) -> None:
+        """Renders both cameras; only the main thread touches the sockets."""
+        size = self.image_size
+        look = mujoco.MjvOption()
+        look.geomgroup[0] = 0  # collision shapes
+        shown = mujoco.MjData(self.model)
+        sequence = 0
+        with mujoco.Renderer(self.model, size, size) as renderer:
+            while not self._stopping.wait(1 / self.camera_rate):
+                with self._lock:
+                    shown.qpos[:] = self.data.qpos
+                mujoco.mj_kinematics(self.model, shown)
+                mujoco.mj_camlight(self.model, shown)
+                sequence += 1
+                for name in ("agentview", "eye_in_hand"):
+                    renderer.update_scene(shown, name, look)
+                    self._pictures.append(pack_image(CameraImage(name, sequence, renderer.render())))
+
+
+def main(argv: list[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m robot_bridge.twin",
+        description="A Panda in MuJoCo behind the robot protocol: try the whole path without hardware.",
+        epilog="then: python -m robot_bridge.run --robot twin --task 'pick up the can'. While it runs, "
+        "type faults: delay 0.1 | loss 0.3 | noise 0.01 | freeze 1 | stuck 3 | fault TEXT, and 'fault' to clear it.",
+    )
+    parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state and images are published")
+    parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
+    parser.add_argument("--image-size", type=int, default=128, help="height and width of the camera images")
+    parser.add_argument("--camera-rate", type=float, default=20.0, help="images a second; 0 renders none")
+    parser.add_argument("--fault", action="append", default=[], metavar="'NAME VALUE'", help="a fault from the start")
+    arguments = parser.parse_args(argv)
+    faults = Faults()
+    for line in arguments.fault:
+        faults.set(line)
+    twin = Twin(arguments.state_address, arguments.target_address, arguments.image_size, arguments.camera_rate, faults)
+    threading.Thread(target=_read_faults, args=(faults,), daemon=True).start()
+    print(f"twin: state at {twin.state_address}, targets at {twin.target_address}", flush=True)
+    twin.run()
+
+
+def _read_faults(faults: Faults) -> None:
+    for line in sys.stdin:
+        try:
+            if line.strip():
+                faults.set(line)
+                print(f"faults: {faults}", flush=True)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)
