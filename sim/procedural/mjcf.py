@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 Vec = tuple[float, ...]
+Attribute = str | float | Iterable[float] | None
+Attributes = dict[str, Attribute]
 UPRIGHT: Vec = (1.0, 0.0, 0.0, 0.0)
 
 
@@ -20,7 +22,6 @@ class Paint:
 
     rgb: Vec
     texture: str | None = None
-    repeat: float = 1.0
     gloss: float = 0.2
     alpha: float = 1.0
 
@@ -43,7 +44,6 @@ class Shape:
     quat: Vec = UPRIGHT
     paint: Paint | None = None
     mesh: Mesh | None = None
-    name: str | None = None
 
     def painted(self, paint: Paint) -> "Shape":
         return replace(self, paint=paint)
@@ -129,8 +129,8 @@ class Model:
     def xml(self) -> str:
         """MJCF text as robosuite's `MujocoXMLObject` reads it: an outer body holding 'object' and three sites."""
         root = new_root(self.name)
-        assets = AssetWriter(ET.SubElement(root, "asset"), self.name, "../" * (self.folder.count("/") + 1) + "textures")
-        outer = ET.SubElement(ET.SubElement(root, "worldbody"), "body")
+        assets = AssetWriter(add(root, "asset"), self.name, "../" * (self.folder.count("/") + 1) + "textures")
+        outer = add(add(root, "worldbody"), "body")
         write_body(outer, self.body, assets)
         places = {
             "bottom_site": (0.0, 0.0, self.bottom),
@@ -138,7 +138,7 @@ class Model:
             "horizontal_radius_site": (self.radius, self.radius, 0.0),
         }
         for name, pos in places.items():
-            ET.SubElement(outer, "site", name=name, pos=text(pos), size="0.005", rgba="0 0 0 0")
+            add(outer, "site", name=name, pos=pos, size=0.005, rgba=(0, 0, 0, 0))
         return to_text(root)
 
 
@@ -154,50 +154,35 @@ class AssetWriter:
     def material(self, paint: Paint) -> str:
         if paint not in self.names:
             self.names[paint] = name = f"{self.prefix}_paint{len(self.names)}"
-            gloss = {"specular": text((paint.gloss,)), "shininess": "0.5"}
-            material = ET.Element("material", name=name, rgba=text((*paint.rgb, paint.alpha)), **gloss)
-            if paint.texture is not None:
-                material.set("texture", self._texture(paint.texture))
-                material.set("texrepeat", text((paint.repeat, paint.repeat)))
-            self.node.append(material)
+            texture = None if paint.texture is None else self._texture(paint.texture)
+            colour = (*paint.rgb, paint.alpha)
+            add(self.node, "material", name=name, rgba=colour, specular=paint.gloss, shininess=0.5, texture=texture)
         return self.names[paint]
 
     def mesh(self, mesh: Mesh) -> str:
         if mesh not in self.names:
             self.names[mesh] = name = f"{self.prefix}_mesh{len(self.names)}"
-            faces = " ".join(map(str, mesh.faces))
-            ET.SubElement(self.node, "mesh", name=name, vertex=text(mesh.vertices), face=faces)
+            add(self.node, "mesh", name=name, vertex=mesh.vertices, face=mesh.faces)
         return self.names[mesh]
 
     def _texture(self, stem: str) -> str:
         if stem not in self.names:
             self.names[stem] = name = f"{self.prefix}_{stem}"
             # A cube texture wraps boxes without being told how; a 2d one smears on their sides.
-            ET.SubElement(self.node, "texture", name=name, type="cube", file=f"{self.textures}/{stem}.png")
+            add(self.node, "texture", name=name, type="cube", file=f"{self.textures}/{stem}.png")
         return self.names[stem]
-
-
-def new_root(name: str) -> ET.Element:
-    """An empty model whose angles are radians, which robosuite's own compiler setting says again."""
-    root = ET.Element("mujoco", model=name)
-    ET.SubElement(root, "compiler", angle="radian")
-    return root
 
 
 def write_body(parent: ET.Element, body: Body, assets: AssetWriter) -> None:
     """Append `body` and all below it to the XML element `parent`."""
-    node = ET.SubElement(parent, "body", name=body.name, pos=text(body.pos), quat=text(body.quat))
-    if body.inertia is not None:
-        inertia = body.inertia
-        numbers = {"mass": text((inertia.mass,)), "diaginertia": text(inertia.diagonal)}
-        ET.SubElement(node, "inertial", pos=text(inertia.centre), **numbers)
-    if body.joint is not None:
-        joint = body.joint
-        limits = {"range": text(joint.range), "limited": "true", "damping": text((joint.damping,))}
-        ET.SubElement(node, "joint", name=joint.name, type=joint.kind, axis=text(joint.axis), **limits)
-    for site in body.sites:
-        place = {"pos": text(site.pos), "quat": text(site.quat), "size": text(site.size), "rgba": text(site.rgba)}
-        ET.SubElement(node, "site", name=site.name, type=site.kind, **place)
+    node = add(parent, "body", name=body.name, pos=body.pos, quat=body.quat)
+    if (inertia := body.inertia) is not None:
+        add(node, "inertial", pos=inertia.centre, mass=inertia.mass, diaginertia=inertia.diagonal)
+    if (joint := body.joint) is not None:
+        limits: Attributes = {"limited": "true", "range": joint.range, "damping": joint.damping}
+        add(node, "joint", name=joint.name, type=joint.kind, axis=joint.axis, **limits)
+    for s in body.sites:
+        add(node, "site", name=s.name, type=s.kind, pos=s.pos, quat=s.quat, size=s.size, rgba=s.rgba)
     for shape in body.solid:
         write_solid(node, shape, body.surface)
     for shape in body.skin:
@@ -207,42 +192,42 @@ def write_body(parent: ET.Element, body: Body, assets: AssetWriter) -> None:
 
 
 def write_solid(node: ET.Element, shape: Shape, surface: Surface) -> None:
-    geom = _geom(node, shape)
-    geom.set("group", "0")
-    geom.set("rgba", "0.8 0.8 0.8 0.3")
-    geom.set("friction", text(surface.friction))
-    if surface.solimp is not None:
-        geom.set("solimp", text(surface.solimp))
-    if surface.solref is not None:
-        geom.set("solref", text(surface.solref))
-    if surface.margin:
-        geom.set("margin", text((surface.margin,)))
-    if surface.contype != 1:
-        geom.set("contype", str(surface.contype))
+    feel: Attributes = {"friction": surface.friction, "solimp": surface.solimp, "solref": surface.solref}
+    feel |= {"margin": surface.margin or None, "contype": None if surface.contype == 1 else surface.contype}
+    _geom(node, shape, group=0, rgba=(0.8, 0.8, 0.8, 0.3), **feel)
 
 
 def write_skin(node: ET.Element, shape: Shape, assets: AssetWriter) -> None:
     if shape.paint is None:
         raise ValueError(f"a visible {shape.kind} has no paint")
-    geom = _geom(node, shape)
-    if shape.mesh is not None:
-        geom.set("mesh", assets.mesh(shape.mesh))
-    for key, value in {"group": "1", "contype": "0", "conaffinity": "0"}.items():
-        geom.set(key, value)
-    geom.set("material", assets.material(shape.paint))
+    mesh = None if shape.mesh is None else assets.mesh(shape.mesh)
+    _geom(node, shape, mesh=mesh, group=1, contype=0, conaffinity=0, material=assets.material(shape.paint))
 
 
-def _geom(node: ET.Element, shape: Shape) -> ET.Element:
-    geom = ET.SubElement(node, "geom", type=shape.kind, pos=text(shape.pos), quat=text(shape.quat))
-    if shape.name is not None:
-        geom.set("name", shape.name)
-    if shape.size:
-        geom.set("size", text(shape.size))
-    return geom
+def _geom(node: ET.Element, shape: Shape, **attributes: Attribute) -> None:
+    add(node, "geom", type=shape.kind, pos=shape.pos, quat=shape.quat, size=shape.size or None, **attributes)
+
+
+def add(parent: ET.Element, tag: str, **attributes: Attribute) -> ET.Element:
+    """Append an element. Numbers are written as MJCF has them; what is None is left out."""
+    node = ET.SubElement(parent, tag)
+    for key, value in attributes.items():
+        if isinstance(value, str):
+            node.set(key, value)
+        elif value is not None:
+            node.set(key, text(value if isinstance(value, Iterable) else (value,)))
+    return node
+
+
+def new_root(name: str) -> ET.Element:
+    """An empty model whose angles are radians, which robosuite's own compiler setting says again."""
+    root = ET.Element("mujoco", model=name)
+    add(root, "compiler", angle="radian")
+    return root
 
 
 def text(numbers: Iterable[float]) -> str:
-    """Numbers as MJCF attributes have them; six digits, and no '-0', so that equal models give equal bytes."""
+    """Six digits, and no '-0', so that equal models give equal bytes."""
     return " ".join(f"{value + 0.0:.6g}" for value in np.round(np.asarray(tuple(numbers), dtype=float), 12))
 
 

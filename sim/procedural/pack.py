@@ -46,10 +46,11 @@ def build(cache_dir: Path | None = None) -> Path:
 def write(folder: Path) -> None:
     """Write every file of the pack into an empty folder."""
     write_textures(folder / "textures")
-    for model in [*models(), *scenes()]:
-        path = folder / model.path
+    files = {model.path: model.xml() for model in models()} | {scene.path: scene.xml() for scene in scenes()}
+    for name, xml in files.items():
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(model.xml(), encoding="utf-8")
+        path.write_text(xml, encoding="utf-8")
 
 
 def models() -> list[Model]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from sim.procedural.mjcf import (
     GRIPPY,
     AssetWriter,
+    Attributes,
     Body,
     Paint,
     Shape,
     Surface,
     Vec,
+    add,
     new_root,
-    text,
     to_text,
     write_body,
     write_skin,
@@ -46,6 +47,7 @@ KITCHEN: dict[str, tuple[Vec, float]] = {
     "rear": ((-2.0, 0.0, 1.5), 3.0),
     "front": ((3.0, 0.0, 1.5), 3.0),
 }
+SEEN_ONLY: Attributes = {"group": 1, "contype": 0, "conaffinity": 0}
 CAMERAS: dict[str, tuple[Vec, Vec]] = {
     "frontview": ((1.0, 0.0, 1.45), (0.56, 0.43, 0.43, 0.56)),
     "birdview": ((-0.2, 0.0, 3.0), QUARTER_LEFT),
@@ -75,16 +77,15 @@ class Scene:
 
     def xml(self) -> str:
         root = new_root(self.style)
-        asset = ET.SubElement(root, "asset")
-        _arena_assets(asset, self.wall_shine)
-        world = ET.SubElement(root, "worldbody")
-        floor = ET.SubElement(world, "body", name="floor", pos="0 0 0") if self.floor_body else world
-        plane = {"name": "floor", "type": "plane", "size": "3 3 0.125", "pos": "0 0 0", "condim": "3", "group": "1"}
-        ET.SubElement(floor, "geom", material="floorplane", **plane)
+        asset = add(root, "asset")
+        _arena_assets(asset, *self.wall_shine)
+        world = add(root, "worldbody")
+        floor = add(world, "body", name="floor", pos=(0, 0, 0)) if self.floor_body else world
+        plane: Attributes = {"type": "plane", "size": (3, 3, 0.125), "pos": (0, 0, 0), "condim": 3, "group": 1}
+        add(floor, "geom", name="floor", material="floorplane", **plane)
         for name, (centre, half_width) in self.walls.items():
-            place = {"pos": text(centre), "quat": text(WALL_STANDS[name]), "size": text((half_width, 1.5, 0.01))}
-            look = {"group": "1", "contype": "0", "conaffinity": "0", "material": "walls_mat"}
-            ET.SubElement(world, "geom", name=f"wall_{name}_visual", type="box", **place, **look)
+            place: Attributes = {"pos": centre, "quat": WALL_STANDS[name], "size": (half_width, 1.5, 0.01)}
+            add(world, "geom", name=f"wall_{name}_visual", type="box", material="walls_mat", **place, **SEEN_ONLY)
         assets = AssetWriter(asset, self.style, "../textures")
         if self.plain_table:
             _plain_table(world)
@@ -94,7 +95,7 @@ class Scene:
             write_skin(world, shape, assets)
         _lights(world, self.lamp)
         for name, (pos, quat) in CAMERAS.items():
-            ET.SubElement(world, "camera", name=name, mode="fixed", pos=text(pos), quat=text(quat))
+            add(world, "camera", name=name, mode="fixed", pos=pos, quat=quat)
         return to_text(root)
 
 
@@ -111,46 +112,50 @@ def scenes() -> list[Scene]:
     ]
 
 
-def _arena_assets(asset: ET.Element, wall_shine: tuple[float, float]) -> None:
-    gradient = {"builtin": "gradient", "rgb1": ".9 .9 1", "rgb2": ".2 .3 .4", "width": "256", "height": "256"}
-    ET.SubElement(asset, "texture", type="skybox", **gradient)
-    wood, floor = "../textures/martin_novak_wood_table.png", "../textures/tile_grigia_caldera_porcelain_floor.png"
-    wall = "../textures/smooth_light_gray_plaster.png"
-    for name, kind, file in (("texplane", "2d", floor), ("tex-wall", "2d", wall), ("tex-table", "cube", wood)):
-        ET.SubElement(asset, "texture", name=name, type=kind, file=file)
-    specular, shininess = wall_shine
-    materials: tuple[tuple[str, str, str, float, float], ...] = (
-        ("floorplane", "texplane", "3 3", 0.0, 0.0),
-        ("walls_mat", "tex-wall", "3 3", specular, shininess),
-        ("table_texture", "tex-table", "1 1", 0.2, 0.0),
-        ("table_legs", "tex-table", "1 1", 0.5, 0.8),
-    )
-    for name, texture, repeat, specular, shininess in materials:
-        uniform = "false" if texture == "tex-table" else "true"
-        look = {"specular": text((specular,)), "shininess": text((shininess,)), "texuniform": uniform}
-        ET.SubElement(asset, "material", name=name, texture=texture, texrepeat=repeat, **look)
+def _arena_assets(asset: ET.Element, wall_specular: float, wall_shininess: float) -> None:
+    colours: Attributes = {"rgb1": (0.9, 0.9, 1), "rgb2": (0.2, 0.3, 0.4)}
+    add(asset, "texture", type="skybox", builtin="gradient", width=256, height=256, **colours)
+    for name, kind, stem in (
+        ("texplane", "2d", "tile_grigia_caldera_porcelain_floor"),
+        ("tex-wall", "2d", "smooth_light_gray_plaster"),
+        ("tex-table", "cube", "martin_novak_wood_table"),
+    ):
+        add(asset, "texture", name=name, type=kind, file=f"../textures/{stem}.png")
+    for name, texture, repeat, specular, shininess in (
+        ("floorplane", "texplane", 3, 0.0, 0.0),
+        ("walls_mat", "tex-wall", 3, wall_specular, wall_shininess),
+        ("table_texture", "tex-table", 1, 0.2, 0.0),
+        ("table_legs", "tex-table", 1, 0.5, 0.8),
+    ):
+        wrap: Attributes = {
+            "texture": texture,
+            "texrepeat": (repeat, repeat),
+            "texuniform": "true" if repeat > 1 else "false",
+        }
+        add(asset, "material", name=name, specular=specular, shininess=shininess, **wrap)
 
 
 def _plain_table(world: ET.Element) -> None:
     """The table whose size and legs LIBERO's table arenas set; the numbers here are replaced."""
-    table = ET.SubElement(world, "body", name="table", pos="0 0 0.4")
-    unseen = {"group": "1", "contype": "0", "conaffinity": "0"}
-    half = {"type": "box", "size": "0.4 0.4 0.4"}
-    ET.SubElement(table, "geom", name="table_collision", group="0", friction=text(Surface().friction), **half)
-    ET.SubElement(table, "geom", name="table_visual", material="table_texture", **half, **unseen)
-    ET.SubElement(table, "site", name="table_top", pos="0 0 0.4", size="0.001 0.001 0.001", rgba="0 0 0 0")
+    table = add(world, "body", name="table", pos=(0, 0, 0.4))
+    half = (0.4, 0.4, 0.4)
+    add(table, "geom", name="table_collision", type="box", size=half, group=0, friction=Surface().friction)
+    add(table, "geom", name="table_visual", type="box", size=half, material="table_texture", **SEEN_ONLY)
+    add(table, "site", name="table_top", pos=(0, 0, 0.4), size=0.001, rgba=(0, 0, 0, 0))
     for leg in range(1, 5):
-        shape = {"name": f"table_leg{leg}_visual", "type": "cylinder", "size": "0.05 0.1"}
-        ET.SubElement(table, "geom", material="table_legs", **shape, **unseen)
+        look: Attributes = {"size": (0.05, 0.1), "material": "table_legs"}
+        add(table, "geom", name=f"table_leg{leg}_visual", type="cylinder", **look, **SEEN_ONLY)
 
 
 def _lights(world: ET.Element, lamp: bool) -> None:
-    soft = {"diffuse": ".8 .8 .8", "specular": ".3 .3 .3", "dir": "0 -.15 -1", "castshadow": "false"}
+    def light(name: str, pos: Vec, direction: Vec, specular: float, directional: str) -> None:
+        colour: Attributes = {"diffuse": (0.8, 0.8, 0.8), "specular": (specular,) * 3, "castshadow": "false"}
+        add(world, "light", name=name, pos=pos, dir=direction, directional=directional, **colour)
+
     if lamp:
-        bright = {"diffuse": ".8 .8 .8", "specular": ".8 .8 .8", "dir": "0 0 -1", "castshadow": "false"}
-        ET.SubElement(world, "light", name="light_kitchen", directional="true", pos="-1.75 0 1.6", **bright)
-    ET.SubElement(world, "light", name="light1", directional="false", pos="1 1 4", **soft)
-    ET.SubElement(world, "light", name="light2", directional="false", pos="-3 -3 4", **soft)
+        light("light_kitchen", (-1.75, 0, 1.6), (0, 0, -1), 0.8, "true")
+    light("light1", (1, 1, 4), (0, -0.15, -1), 0.3, "false")
+    light("light2", (-3, -3, 4), (0, -0.15, -1), 0.3, "false")
 
 
 def _low_table() -> Body:

@@ -69,25 +69,21 @@ def paint(name: str, look: Look) -> np.ndarray:
     return np.clip(np.round(np.asarray(look.rgb) + wave[..., None]), 0, 255).astype(np.uint8)
 
 
-def _speckle(rng: np.random.Generator, pieces: int) -> np.ndarray:
-    del pieces
+def _speckle(rng: np.random.Generator, _: int) -> np.ndarray:
     return _smooth(rng.normal(size=(SIZE, SIZE)), 1.5, 1.5)
 
 
-def _wood(rng: np.random.Generator, pieces: int) -> np.ndarray:
-    del pieces
+def _wood(rng: np.random.Generator, _: int) -> np.ndarray:
     grain = _smooth(rng.normal(size=(SIZE, SIZE)), 0.8, 14.0)
     return grain / grain.std() + 0.5 * _unit(_smooth(rng.normal(size=(SIZE, SIZE)), 8.0, 48.0))
 
 
-def _linen(rng: np.random.Generator, pieces: int) -> np.ndarray:
-    del pieces
+def _linen(rng: np.random.Generator, _: int) -> np.ndarray:
     noise = rng.normal(size=(2, SIZE, SIZE))
     return _unit(_smooth(noise[0], 0.6, 10.0)) + _unit(_smooth(noise[1], 10.0, 0.6))
 
 
-def _marble(rng: np.random.Generator, pieces: int) -> np.ndarray:
-    del pieces
+def _marble(rng: np.random.Generator, _: int) -> np.ndarray:
     clouds = _unit(_smooth(rng.normal(size=(SIZE, SIZE)), 10.0, 10.0))
     return -np.exp(-8.0 * np.abs(clouds)) + 0.3 * clouds
 
