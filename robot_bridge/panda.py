@@ -28,7 +28,10 @@ def panda_spec() -> mujoco.MjSpec:
 def load_model(name: str) -> mujoco.MjModel:
     """The model of ``robot.yaml``: an MJCF or URDF file, or ``robosuite:panda``."""
     if name == "robosuite:panda":
-        return panda_spec().compile()
+        spec = panda_spec()
+        for part in (*spec.geoms, *spec.meshes):  # kinematics does not look at shapes, and they take long to load
+            part.delete()
+        return spec.compile()
     try:
         return mujoco.MjModel.from_xml_path(name)
     except ValueError as error:

@@ -1,7 +1,8 @@
 """Records a robot session to HDF5 in the demonstration layout, so that it can be replayed, visualised, trained on.
 
 The file opens like any demonstration (``demos.hdf5``). What a demonstration has no place for is in
-``data/demo_i/robot``: times, measured and commanded joints, modes, the requests with their chunks, and all interventions.
+``data/demo_i/robot``: times, measured and commanded joints, modes, the requests with their chunks, all
+interventions.
 """
 
 import shutil

@@ -95,6 +95,12 @@ def scene() -> mujoco.MjModel:
     """The arm on a table with a few things to reach for, and LIBERO's two cameras."""
     spec = panda_spec()
     spec.option.timestep = PERIOD
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST  # stiff servos on light links
+    spec.visual.quality.offsamples = 0  # software OpenGL on a robot's PC has other things to do
+    spec.visual.quality.shadowsize = 0
+    gradient = mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
+    sky = {"rgb1": [0.85, 0.85, 0.82], "rgb2": [0.7, 0.7, 0.68], "width": 64, "height": 64}
+    spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=gradient, **sky)
     spec.visual.global_.offwidth = spec.visual.global_.offheight = 512
     world = spec.worldbody
     world.add_light(pos=[1, 1, 3], dir=[-0.3, -0.3, -1], diffuse=[0.8, 0.8, 0.8])
@@ -112,7 +118,10 @@ def scene() -> mujoco.MjModel:
         body.add_freejoint()
         body.add_geom(type=shape, size=size, rgba=color, mass=0.1, group=1)
     for actuator, joint in zip(spec.actuators[:7], range(7), strict=True):
-        actuator.set_to_position(kp=STIFFNESS[joint], kv=DAMPING[joint])
+        # From torques to a position servo: force = stiffness (target - q) - damping dq.
+        actuator.biastype = mujoco.mjtBias.mjBIAS_AFFINE
+        actuator.gainprm[0] = STIFFNESS[joint]
+        actuator.biasprm[:3] = 0, -STIFFNESS[joint], -DAMPING[joint]
         actuator.ctrllimited = False
         actuator.forcelimited = True
         actuator.forcerange = [-87, 87] if joint < 4 else [-40, 40]
@@ -245,6 +254,7 @@ class Twin:
         size = self.image_size
         look = mujoco.MjvOption()
         look.geomgroup[0] = 0  # collision shapes
+        look.sitegroup[:] = 0
         shown = mujoco.MjData(self.model)
         sequence = 0
         with mujoco.Renderer(self.model, size, size) as renderer:
