@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from demos.errors import UserError
 from tokenizer.fsq import FSQ
+from tokenizer.head_loss import HeadParts, head_loss
 from tokenizer.motion import logits_to_velocities, motion_classes, points_to_velocities, velocities_to_points
 from tokenizer.transformer import TransformerDecoder, TransformerEncoder, causal_mask, diagonal_mask
 
@@ -97,8 +98,8 @@ class Decoder(nn.Module):
         )
         self.decoder_proj = nn.Linear(dim, classes)
 
-    def forward(self, codes: Tensor, tracks: Tensor | None = None) -> Tensor:
-        """``tracks`` (m,) picks the track numbers to decode; all by default.
+    def parts(self, codes: Tensor, tracks: Tensor | None = None) -> HeadParts:
+        """What the logits are made of; ``tracks`` (n,) picks the track numbers to decode, all by default.
 
         Published: y -> decoder_proj(y + decoder_mlp([y, track, view])) for each of the v*t*n points. The first Linear
         is a sum of a time, a track and a view part, each of which is computed once; the last two Linears have nothing
@@ -109,13 +110,19 @@ class Decoder(nn.Module):
         first, second = cast(nn.Linear, self.decoder_mlp[0]), cast(nn.Linear, self.decoder_mlp[2])
         of_time, of_track, of_view = first.weight.chunk(3, 1)
         track = self.track_pos_emb.weight if tracks is None else self.track_pos_emb.weight[tracks]
-        hidden = F.linear(y, of_time).unsqueeze(3) + F.linear(track, of_track)
-        hidden = F.relu(hidden + F.linear(self.view_emb.weight, of_view, first.bias)[:, None, None])  # (b, v, t, n, m)
-        return F.linear(hidden, self.decoder_proj.weight @ second.weight) + self._shared_logits(y, second.bias)
+        return HeadParts(
+            time=F.linear(y, of_time),
+            track=F.linear(track, of_track),
+            view=F.linear(self.view_emb.weight, of_view, first.bias),
+            weight=self.decoder_proj.weight @ second.weight,
+            shared=self.decoder_proj(y + second.bias),
+        )
 
-    def _shared_logits(self, y: Tensor, bias: Tensor) -> Tensor:
-        """The residual's part of the logits, the same for every track: (b, v or 1, t, 1, classes)."""
-        return self.decoder_proj(y + bias).unsqueeze(3)
+    def forward(self, codes: Tensor, tracks: Tensor | None = None) -> Tensor:
+        """Codes (b, s, dim), track numbers (n,) or all -> logits (b, v, t, n, classes)."""
+        p = self.parts(codes, tracks)
+        hidden = F.relu(p.time.unsqueeze(3) + (p.view[:, None, None] + p.track))
+        return F.linear(hidden, p.weight) + p.shared.unsqueeze(3)
 
 
 class MotionTokenizer(nn.Module):
@@ -140,23 +147,15 @@ class MotionTokenizer(nn.Module):
         """(b, s, dim) and first points (b, v, 1, n, 2) -> trajectories (b, v, t + 1, n, 2)."""
         return velocities_to_points(self.decode(codes), start)
 
-    def losses(self, logits: Tensor, points: Tensor) -> Tensor:
-        """Cross-entropy (b, v, t, n) of ``logits`` (b, v, t, n, classes) against the true motion of ``points``."""
-        c = self.config
-        classes = motion_classes(points[:, :, :-1], points[:, :, 1:], c.img_shape, c.rel_cls_img_size)
-        return F.cross_entropy(logits.float().flatten(0, -2), classes.flatten(), reduction="none").view(classes.shape)
+    def forward(self, points: Tensor, tracks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The training step: (b, v, t + 1, n, 2) -> loss, indices (b, s).
 
-    def weigh(self, losses: Tensor) -> Tensor:
-        """(b, v, t, n) -> scalar: the mean of each view times its weight, added up."""
-        weights = torch.tensor([self.config.loss_weights[view] for view in self.config.views], device=losses.device)
-        return (losses.mean((0, 2, 3)) * weights).sum()
-
-    def forward(self, points: Tensor, tracks: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """(b, v, t + 1, n, 2) -> loss (scalar), logits (b, v, t, m, classes), indices (b, s).
-
-        ``tracks`` (m,) restricts the loss to these tracks (an unbiased estimate of the whole at a part of the cost).
+        The loss is the cross-entropy of where every point moves, averaged for each view and added up with the views'
+        weights. ``tracks`` (m,) restricts it to these (an unbiased estimate of the whole at a part of the cost).
         """
+        c = self.config
         codes, indices = self.encode(points_to_velocities(points))
-        logits = self.decoder(codes, tracks)
         seen = points if tracks is None else points[:, :, :, tracks]
-        return self.weigh(self.losses(logits, seen)), logits, indices
+        classes = motion_classes(seen[:, :, :-1], seen[:, :, 1:], c.img_shape, c.rel_cls_img_size)
+        weights = torch.tensor([c.loss_weights[view] for view in c.views], device=points.device)
+        return head_loss(self.decoder.parts(codes, tracks), classes, weights), indices

@@ -65,26 +65,26 @@ class TokenizerRecipe(Recipe):
         points, tracks = batch["points"], None
         if self.config.loss_tracks is not None:
             tracks = torch.randperm(self.config.model.num_tracks, device=points.device)[: self.config.loss_tracks]
-        loss, _, indices = self.model(points, tracks)
+        loss, indices = self.model(points, tracks)
         return loss, {"codes_in_batch": torch.as_tensor(float(indices.unique().numel()))}
 
     def evaluate(self, model: nn.Module, batches: int, device: torch.device) -> dict[str, float]:
         if self.val_frames is None:
             return {}
         assert isinstance(model, MotionTokenizer)
-        size = min(32, len(self.val_frames))
+        size = min(16, len(self.val_frames))
         picks = np.linspace(0, len(self.val_frames) - 1, batches * size).astype(np.int64).reshape(batches, size)
         codes_used: list[Tensor] = []
         measures: list[dict[str, float]] = []
         for indices in picks:
             points = torch.from_numpy(self.val_frames.frames_in_batch(indices)["tracks"]).to(device)
+            loss, _ = model(points)
             codes, code_indices = model.encode(points_to_velocities(points))
-            logits = model.decoder(codes)
             predicted = model.decode_points(codes, points[:, :, :1])
             found = trajectory_metrics(predicted, points, model.config.img_shape)
             still = points[:, :, :1].expand_as(points)
             found["motion_explained"] = 1 - found["mse"] / max((still - points).square().mean().item(), 1e-12)
-            measures.append(found | {"loss": model.weigh(model.losses(logits, points)).item()})
+            measures.append(found | {"loss": loss.item()})
             codes_used.append(code_indices)
         used = torch.cat(codes_used)
         mean = {name: float(np.mean([m[name] for m in measures])) for name in measures[0]}
