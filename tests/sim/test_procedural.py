@@ -17,6 +17,11 @@ STARTS = (0, 25)
 SETTLE_STEPS = 20
 NEAR, ALIGNED = 0.02, np.deg2rad(10.0)
 """How far an object of interest may settle from where the published assets leave it (m, rad)."""
+TUMBLING = {
+    ("libero_spatial", 5): "the bowl falls 11 cm onto the ramekin and stays tilted in its mouth by 16 degrees",
+    ("libero_90", 26): "the wine bottle falls over from some states",
+}
+"""Tasks in which the published models themselves slide or turn further than that, and chance decides where to."""
 TABLES = {"table", "floor", "kitchen_table", "living_room_table", "study_table"}
 
 
@@ -68,16 +73,24 @@ def test_the_pack_has_every_object_fixture_and_scene_that_the_tasks_use(pack: Pa
     assert {f"textures/{name.decode()}" for name in named} <= set(files)
 
 
-def settled(suite: str, task: int, start: int, assets: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Position and unit quaternion of every object of interest after the settle steps, from a shipped init state."""
+Poses = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def started_and_settled(suite: str, task: int, start: int, assets: Path) -> tuple[Poses, Poses]:
+    """Position and unit quaternion of every object of interest in a shipped init state and after the settle steps."""
     env = LiberoEnv(suite, task, assets=assets)
     env.restart(seed=0, init_state=start)
+    bodies = {name: body for name, body in env.problem.obj_body_id.items() if name in env.problem.obj_of_interest}
+
+    def poses() -> Poses:
+        return {name: (env.data.xpos[body].copy(), env.data.xquat[body].copy()) for name, body in bodies.items()}
+
+    before = poses()
     for _ in range(SETTLE_STEPS):
         env.advance(np.array([0, 0, 0, 0, 0, 0, -1.0]))
-    bodies = {name: body for name, body in env.problem.obj_body_id.items() if name in env.problem.obj_of_interest}
-    poses = {name: (env.data.xpos[body].copy(), env.data.xquat[body].copy()) for name, body in bodies.items()}
+    after = poses()
     env.close()
-    return poses
+    return before, after
 
 
 def angle_between(p: np.ndarray, q: np.ndarray) -> float:
@@ -101,11 +114,15 @@ def test_a_task_stands_still_in_the_pack(pack: Path, suite: str, task: int):
 
 
 def check_settles_alike(suite: str, task: int, start: int, pack: Path, published: Path) -> None:
-    ours, theirs = settled(suite, task, start, pack), settled(suite, task, start, published)
+    _, ours = started_and_settled(suite, task, start, pack)
+    before, theirs = started_and_settled(suite, task, start, published)
     assert ours.keys() == theirs.keys()
-    for name, (position, quat) in ours.items():
-        assert np.linalg.norm(position - theirs[name][0]) < NEAR, (name, start)
-        assert angle_between(quat, theirs[name][1]) < ALIGNED, (name, start)
+    for name, (position, quat) in theirs.items():
+        slid = float(np.linalg.norm((position - before[name][0])[:2]))
+        if (slid > NEAR or angle_between(quat, before[name][1]) > ALIGNED) and (suite, task) in TUMBLING:
+            continue
+        assert np.linalg.norm(ours[name][0] - position) < NEAR, (name, start)
+        assert angle_between(ours[name][1], quat) < ALIGNED, (name, start)
 
 
 @pytest.mark.parametrize(("suite", "task"), SAMPLE[:1])
