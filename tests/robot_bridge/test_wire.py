@@ -28,7 +28,7 @@ messages = st.recursive(
 
 @pytest.mark.parametrize("encoding", Encoding)
 @given(array=arrays)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arrays_survive_the_journey(encoding: Encoding, array: np.ndarray):
     message, found = wire.decode(wire.encode({"deep": [{"array": array}]}, encoding))
     back = message["deep"][0]["array"]
@@ -39,7 +39,7 @@ def test_arrays_survive_the_journey(encoding: Encoding, array: np.ndarray):
 
 
 @given(message=messages)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plain_data_survives_the_journey(message):
     assert wire.decode(wire.encode({"m": message}))[0] == {"m": message}
 
@@ -152,14 +152,14 @@ def test_what_cannot_travel_is_refused_by_the_sender():
 
 
 @given(frames=st.lists(st.binary(max_size=60), max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_noise_raises_wire_error_or_is_a_message(frames: list[bytes]):
     with contextlib.suppress(WireError):
         wire.decode(frames)
 
 
 @given(data=st.data(), encoding=st.sampled_from(list(Encoding)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_messages_raise_wire_error_or_are_messages(data: st.DataObject, encoding: Encoding):
     message = {"endpoint": "get_action", "data": {"state": {"proprio": np.ones((1, 1, 9), np.float32)}}}
     frames = [bytearray(frame) for frame in wire.encode(message, encoding)]

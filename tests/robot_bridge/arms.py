@@ -1,0 +1,69 @@
+"""An arm whose kinematics can be done in the head, and a configuration for it, for the tests of filter and loop."""
+
+import numpy as np
+
+from robot_bridge.config import OscConfig, RobotConfig, SafetyConfig
+from robot_bridge.joint_map import JointMap
+
+DOF = 7
+
+
+class LinearArm:
+    """End effector position = the first three joints, in metres; the orientation never changes."""
+
+    def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return q[:3].copy(), np.eye(3)
+
+    def position(self, q: np.ndarray) -> np.ndarray:
+        return q[:3].copy()
+
+    def solve(self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return np.concatenate([position, q[3:]])
+
+    def joints_at(self, position: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return self.solve(position, np.eye(3), q)
+
+
+def safety_config(**changes) -> SafetyConfig:
+    """Limits of which each joint has its own."""
+    values = {
+        "lower": np.linspace(-1.0, -1.6, DOF),
+        "upper": np.linspace(1.0, 1.6, DOF),
+        "velocity": np.linspace(1.0, 2.0, DOF),
+        "acceleration": np.linspace(5.0, 10.0, DOF),
+        "step": np.full(DOF, 0.2),
+        "workspace_lower": np.full(3, -0.5),
+        "workspace_upper": np.full(3, 0.5),
+        "soft_start_seconds": 0.2,
+        **changes,
+    }
+    return SafetyConfig(**values)
+
+
+def joint_map() -> JointMap:
+    """Another order, signs and offsets."""
+    config = {
+        "apply_sim_to_real_map": True,
+        "sim_to_real_idx": [6, 3, 0, 5, 1, 4, 2],
+        "sign": [1, -1, 1, -1, -1, 1, 1],
+        "offset": [0.5, 0, -0.2, 0.1, 0, 0.3, -1],
+    }
+    return JointMap.from_config(config, DOF)
+
+
+def robot_config(state_address: str, target_address: str, **changes) -> RobotConfig:
+    """A robot with the linear arm."""
+    values = {
+        "name": "test",
+        "joints": tuple(f"joint{number}" for number in range(DOF)),
+        "state_address": state_address,
+        "target_address": target_address,
+        "model": "none",
+        "site": "none",
+        "mode": "osc_delta",
+        "safety": safety_config(),
+        "joint_map": joint_map(),
+        "osc": OscConfig(),
+        **changes,
+    }
+    return RobotConfig(**values)

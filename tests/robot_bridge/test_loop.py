@@ -1,0 +1,255 @@
+"""The control loop with a robot on real sockets: what reaches the robot when all is well, and when it is not."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import h5py
+import numpy as np
+import pytest
+
+from demos.errors import UserError
+from demos.hdf5 import DemoReader
+from policy.remote import PolicyClient
+from robot_bridge.chunks import OverlapBlend
+from robot_bridge.drivers.link import RobotLink
+from robot_bridge.loop import Asker, ControlLoop, Observation, resize
+from robot_bridge.recorder import SessionRecorder
+from robot_bridge.run import PolicyQuestion, check_replan
+from robot_bridge.safety import Mode
+from tests.robot_bridge.arms import DOF, LinearArm, joint_map, robot_config, safety_config
+from tests.robot_bridge.policies import ConstantPolicy, serving, until
+from tests.robot_bridge.robots import IdealRobot
+
+VIEWS = ("agentview", "eye_in_hand")
+
+
+class Rig:
+    """Robot, link and loop; the loop runs in a thread between ``start`` and ``close``."""
+
+    def __init__(self, folder, ask: Callable[[Observation], np.ndarray], recorder=None, send=True, **changes):
+        self.robot = IdealRobot(folder)
+        changes.setdefault("safety", safety_config(hold_after=0.4, stop_after=1.0, state_timeout=0.4))
+        self.config = robot_config(self.robot.state_address, self.robot.target_address, **changes)
+        self.link = RobotLink(self.robot.state_address, self.robot.target_address, DOF)
+        self.link.wait(VIEWS, 10)
+        self.asker = Asker(ask)
+        self.loop = ControlLoop(
+            self.config,
+            self.link,
+            LinearArm(),
+            self.asker,
+            OverlapBlend(),
+            views=VIEWS,
+            image_size=(32, 32),
+            rate=50,
+            send=send,
+            recorder=recorder,
+        )
+        self._thread = threading.Thread(target=self.loop.run, daemon=True)
+
+    @property
+    def mode(self) -> Mode:
+        return self.loop.safety.watchdog.mode
+
+    @property
+    def reason(self) -> str:
+        return self.loop.safety.watchdog.reason
+
+    def start(self) -> "Rig":
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        self.loop.quit()
+        if self._thread.ident is not None:
+            self._thread.join(10)
+        self.asker.close()
+        self.link.close()
+        self.robot.close()
+
+    def commanded(self) -> np.ndarray:
+        """Everything the robot was told, simulator order."""
+        targets = np.array([target.q for target in self.robot.targets]).reshape(-1, DOF)
+        return joint_map().to_sim(targets, np.zeros(DOF))
+
+
+@pytest.fixture
+def rig(tmp_path):
+    """Makes rigs and takes them down."""
+    rigs: list[Rig] = []
+
+    def make(ask: Callable[[Observation], np.ndarray], **options) -> Rig:
+        rigs.append(Rig(tmp_path, ask, **options))
+        return rigs[-1]
+
+    yield make
+    for made in rigs:
+        made.close()
+
+
+def forward(observation: Observation) -> np.ndarray:
+    """Along x, gripper closed."""
+    return np.tile([0.5, 0, 0, 0, 0, 0, 1.0], (16, 1))
+
+
+def test_the_robot_follows_the_policy_through_the_whole_chain(rig):
+    made = rig(forward).start()
+    until(lambda: len(made.robot.targets) and made.commanded()[-1, 0] > 0.1, 15)
+    path = made.commanded()
+    assert np.abs(path[:, 1:]).max() < 1e-9
+    assert (np.diff(path[:, 0]) >= -1e-9).all()
+    assert made.robot.targets[-1].opening == 0.0
+    assert made.mode is Mode.RUNNING
+
+
+def test_joint_targets_are_followed_too(rig):
+    goal = np.linspace(-0.3, 0.3, DOF)
+    made = rig(lambda _: np.tile(np.append(goal, -1.0), (16, 1)), mode="joint_target").start()
+    until(lambda: len(made.robot.targets) and np.allclose(made.commanded()[-1], goal, atol=1e-4), 15)
+    assert made.robot.targets[-1].opening == made.config.gripper_open
+
+
+def test_the_loop_beats_on_while_the_policy_thinks(rig):
+    gate = threading.Event()
+    made = rig(lambda observation: forward(observation) if gate.wait(10) else None).start()
+    until(lambda: len(made.loop.report.late) > 20)
+    assert made.mode is Mode.HOLDING
+    np.testing.assert_array_equal(made.commanded(), np.zeros_like(made.commanded()))
+    gate.set()
+    # That answer is too old by now; the next one is not.
+    until(lambda: made.mode is Mode.RUNNING, 15)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_bad_number_stops_the_arm_for_good_until_a_person_resets(rig, bad: float):
+    poison = threading.Event()
+
+    def ask(observation: Observation) -> np.ndarray:
+        chunk = forward(observation)
+        if poison.is_set():
+            chunk[9, 3] = bad
+        return chunk
+
+    made = rig(ask).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    poison.set()
+    until(lambda: made.mode is Mode.STOPPED)
+    assert "not finite" in made.reason
+    poison.clear()
+    until(lambda: made.robot.targets[-1].stop)
+    held = len(made.robot.targets)
+    until(lambda: len(made.robot.targets) > held + 60, 15)
+    path = made.commanded()[held + 50 :]
+    assert np.ptp(path, axis=0).max() == 0  # at rest, and chunks that are good again change nothing
+    made.loop.reset()
+    until(lambda: made.mode is Mode.RUNNING)
+
+
+def test_a_silent_policy_holds_then_stops(rig):
+    silent = threading.Event()
+
+    def ask(observation: Observation) -> np.ndarray:
+        if silent.is_set():
+            raise TimeoutError("no answer")
+        return forward(observation)
+
+    made = rig(ask).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    silent.set()
+    until(lambda: made.mode is Mode.STOPPED)
+    assert "no fresh action for 1 s" in made.reason
+    modes = [kind for _, kind, _ in made.loop.report.events if kind != "request_failed"]
+    assert modes[-2:] == ["holding", "stopped"]
+
+
+def test_a_robot_that_falls_silent_or_reports_a_fault_stops(rig):
+    made = rig(forward).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    made.robot.silent = True
+    until(lambda: made.mode is Mode.STOPPED)
+    assert "no state from the robot" in made.reason
+    made.robot.silent, made.robot.fault = False, "motor hot"
+    time.sleep(0.05)
+    made.loop.reset()
+    until(lambda: "motor hot" in made.reason)
+    assert made.mode is Mode.STOPPED
+
+
+def test_a_blind_robot_is_not_driven_by_old_pictures(rig):
+    made = rig(forward).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    made.robot.blind = True
+    until(lambda: made.mode is Mode.STOPPED)
+    assert "no fresh action" in made.reason
+
+
+def test_the_operator_s_key_stops(rig):
+    made = rig(forward).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    made.loop.stop()
+    until(lambda: made.mode is Mode.STOPPED)
+    assert made.reason == "the operator's key"
+
+
+def test_a_dry_run_sends_nothing(rig):
+    made = rig(forward, send=False).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    assert made.robot.targets == []
+
+
+def test_with_a_server_that_dies_and_comes_back(rig, tmp_path):
+    address = f"ipc://{tmp_path}/policy"
+    ask = PolicyQuestion(PolicyClient(address, timeout=0.3), VIEWS, "reach")
+    made = rig(ask)
+    with serving(ConstantPolicy(), address):
+        made.start()
+        until(lambda: made.mode is Mode.RUNNING, 15)
+    until(lambda: made.mode is Mode.STOPPED, 15)
+    with serving(ConstantPolicy(), address):
+        made.loop.reset()
+        until(lambda: made.mode is Mode.RUNNING, 15)
+
+
+def test_a_session_is_recorded_as_a_demonstration(rig, tmp_path):
+    recorder = SessionRecorder(tmp_path / "record", robot_config("", ""), "Reach, please!", VIEWS, LinearArm())
+    made = rig(forward, recorder=recorder).start()
+    until(lambda: len(made.loop.report.late) > 30)
+    made.loop.stop()
+    until(lambda: made.mode is Mode.STOPPED)
+    made.close()
+    path = recorder.save()
+    assert path is not None
+    assert path.name == "reach__please_demo.hdf5"
+    with DemoReader(path) as reader:
+        assert reader.language == "Reach, please!"
+    with h5py.File(path) as file:
+        demo = file["data/demo_0"]
+        count = demo.attrs["num_samples"]
+        log = demo["robot"]
+        assert count > 30
+        assert demo["obs/agentview_rgb"].shape == (count, 32, 32, 3)
+        assert log["commanded_real"].shape == (count, DOF)
+        assert (np.diff(log["time"][:]) > 0).all()
+        assert len(log["requests/chunks"]) >= 1
+        assert b"the operator's key" in log["events/text"][:]
+        assert b"running" in log["mode"][:]
+    assert SessionRecorder(tmp_path, robot_config("", ""), "x", VIEWS, LinearArm()).save() is None
+
+
+def test_a_replan_that_the_watchdog_would_bite_is_refused():
+    config = robot_config("", "")
+    check_replan(config, 4, 20, 16)
+    with pytest.raises(UserError, match="hold_after"):
+        check_replan(config, 12, 20, 16)
+    with pytest.raises(UserError, match="--replan must be"):
+        check_replan(config, 16, 20, 16)
+
+
+def test_pictures_are_cut_square_and_shrunk():
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:, 16:80] = 100
+    assert (resize(image, (32, 32)) == 100).all()
+    assert resize(image, (32, 32)).shape == (32, 32, 3)
+    assert (resize(image, (48, 48)) == 100).all()
+    assert resize(image, (64, 96)) is image

@@ -1,0 +1,204 @@
+"""The twin and the kinematics of its arm; the whole path in three processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco")
+pytest.importorskip("mink")
+pytest.importorskip("robosuite")
+
+from demos.errors import UserError
+from robot_bridge.config import CONFIGS, RobotConfigError, read_robot
+from robot_bridge.drivers.link import RobotLink
+from robot_bridge.kinematics import Kinematics
+from robot_bridge.panda import HOME, load_model
+from robot_bridge.twin import Faults, Twin, from_motor, to_motor
+from tests.robot_bridge.policies import until
+
+
+@pytest.fixture(scope="module")
+def arm() -> Kinematics:
+    config = read_robot("twin")
+    return Kinematics(load_model(config.model), config.joints, config.site, "base")
+
+
+def test_inverse_kinematics_finds_poses_nearby(arm: Kinematics):
+    rng = np.random.default_rng(0)
+    q = np.array(HOME)
+    for _ in range(20):
+        goal = q + rng.normal(0, 0.08, 7)
+        position, rotation = arm.pose(goal)
+        found = arm.solve(position, rotation, q)
+        reached = arm.pose(found)
+        np.testing.assert_allclose(reached[0], position, atol=5e-4)
+        np.testing.assert_allclose(reached[1], rotation, atol=5e-3)
+        assert np.abs(found - q).max() < 1.0
+
+
+def test_the_end_effector_is_where_libero_s_is_at_home(arm: Kinematics):
+    position, rotation = arm.pose(np.array(HOME))
+    np.testing.assert_allclose(position, [0.4515, 0, 0.2613], atol=1e-3)  # the grip site, from the arm's base
+    assert rotation[2, 2] < -0.99  # the hand points down
+
+
+def test_a_site_that_is_not_there_is_named():
+    config = read_robot("twin")
+    with pytest.raises(RobotConfigError, match="wrist"):
+        Kinematics(load_model(config.model), config.joints, "wrist")
+
+
+def test_the_twin_s_wiring_is_what_its_robot_yaml_says():
+    joint_map = read_robot("twin").joint_map
+    q = np.random.default_rng(0).uniform(-1, 1, 7)
+    np.testing.assert_allclose(joint_map.to_real(q), to_motor(q))
+    np.testing.assert_allclose(from_motor(to_motor(q)), q)
+    assert not np.allclose(to_motor(q), q, atol=0.1)
+
+
+def test_the_template_for_a_franka_is_complete():
+    config = read_robot("franka")
+    assert config.cameras == {"agentview": "front", "eye_in_hand": "wrist"}
+    np.testing.assert_array_equal(config.joint_map.to_real(np.arange(7.0)), np.arange(7.0))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("velocity:", "velocty:", "safety.velocity is missing"),
+        ("  hold_after: 0.5", "  hold_later: 0.5", "unknown keys.*hold_later"),
+        ("hold_after: 0.5", "hold_after: 9", "hold_after must be below"),
+        ("mode: osc_delta", "mode: torque", "mode must be"),
+        ("step: [0.12,", "step: [0,", "step must be above 0"),
+        ("lower: [0.15,", "lower: [9,", "workspace.lower"),
+        ("velocity: [2.1,", "velocity: [.nan,", "finite"),
+        ("real_dof: 7", "real_dof: 6", "real_dof is 6"),
+        ("  unit", "  unit", None),
+    ],
+)
+def test_mistakes_in_robot_yaml_are_named(tmp_path, old: str, new: str, message: str | None):
+    file = tmp_path / "robot.yaml"
+    file.write_text((CONFIGS / "twin.yaml").read_text().replace(old, new, 1))
+    if message is None:
+        assert read_robot(file).name == "twin"
+    else:
+        with pytest.raises(RobotConfigError, match=message):
+            read_robot(file)
+
+
+def test_faults_are_set_by_name():
+    faults = Faults()
+    for line in ("delay 0.1", "loss 0.5", "noise 0.01", "freeze 1", "stuck 3", "fault motor hot"):
+        faults.set(line)
+    assert faults == Faults(0.1, 0.5, True, 0.01, 3, "motor hot")
+    faults.set("stuck none")
+    assert faults.stuck is None
+    for wrong in ("explode 1", "delay long"):
+        with pytest.raises(UserError):
+            faults.set(wrong)
+
+
+def test_the_twin_goes_where_it_is_told_and_holds_when_nobody_tells(tmp_path):
+    twin = Twin(f"ipc://{tmp_path}/state", f"ipc://{tmp_path}/target", camera_rate=0)
+    thread = threading.Thread(target=twin.run)
+    thread.start()
+    link = RobotLink(twin.state_address, twin.target_address, 7)
+    try:
+        link.wait((), 20)
+        goal = to_motor(np.array(HOME) + 0.1)
+
+        def told_and_there() -> bool:
+            link.target(goal, 0.01, False)
+            received = link.state()
+            return received is not None and np.abs(received.state.q - goal).max() < 0.01
+
+        until(told_and_there, 30)
+        twin.faults.stuck = 0
+        twin.faults.set("fault motor hot")
+        until(lambda: link.state().state.fault == "motor hot", 20)
+        twin.faults.set("freeze 1")
+        time.sleep(0.1)
+        frozen = link.state()
+        time.sleep(0.2)
+        assert link.state() is frozen
+    finally:
+        twin.stop()
+        thread.join(20)
+        link.close()
+
+
+SERVER = """
+import sys, time, numpy as np
+from robot_bridge.server import PolicyServer
+class Reach:
+    views = ("agentview", "eye_in_hand"); image_size = (128, 128); action_horizon = 16
+    def act(self, images, proprio, text):
+        time.sleep(0.05)
+        actions = np.zeros((len(text), 16, 7), np.float32)
+        actions[..., 1] = 0.6 * np.sin(time.monotonic()); actions[..., 2] = -0.4 * np.cos(time.monotonic())
+        return actions
+    def describe(self): return {"name": "reach"}
+server = PolicyServer(Reach(), sys.argv[1]); print("up", flush=True); server.run()
+"""
+
+
+@pytest.mark.slow
+def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path):
+    seconds = float(os.environ.get("TWIN_SECONDS", "60"))
+    policy, state, target = (f"ipc://{tmp_path}/{name}" for name in ("policy", "state", "target"))
+    robot = tmp_path / "robot.yaml"
+    text = (CONFIGS / "twin.yaml").read_text()
+    robot.write_text(text.replace("tcp://127.0.0.1:5601", state).replace("tcp://127.0.0.1:5602", target))
+
+    def start(*command: str, **options) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, **options)
+
+    server = start("-c", SERVER, policy)
+    twin = start("-m", "robot_bridge.twin", "--state-address", state, "--target-address", target, stdin=subprocess.PIPE)
+    assert server.stdout.readline() == "up\n"
+    assert twin.stdout.readline().startswith("twin:")
+    arguments = ("--server", policy, "--robot", str(robot), "--timeout", "0.5", "--record", str(tmp_path / "record"))
+    loop = start("-m", "robot_bridge.run", *arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    events: list[tuple[float, str]] = []
+    reader = threading.Thread(target=lambda: events.extend((time.monotonic(), line) for line in loop.stderr))
+    reader.start()
+
+    def seen(pattern: str, since: float = 0.0) -> bool:
+        return any(re.search(pattern, line) for at, line in events if at >= since)
+
+    try:
+        until(lambda: seen("running: "), 60)
+        time.sleep(seconds)
+        server.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        until(lambda: seen("holding: ", killed), 5)
+        held = time.monotonic() - killed
+        until(lambda: seen("stopped: ", killed), 10)
+        stopped = time.monotonic() - killed
+        server = start("-c", SERVER, policy)
+        assert server.stdout.readline() == "up\n"
+        loop.stdin.write("r\n")
+        loop.stdin.flush()
+        reset = time.monotonic()
+        until(lambda: seen("running: ", reset), 20)
+        loop.stdin.write("q\n")
+        loop.stdin.flush()
+        loop.wait(20)
+        report = json.loads(next(line for line in loop.stdout if line.startswith("{")))
+    finally:
+        for process in (loop, server, twin):
+            process.kill()
+            process.wait()
+        reader.join(5)
+    print(f"held after {held:.3f} s, stopped after {stopped:.3f} s, {report}")
+    assert held < 0.5 + 0.1
+    assert stopped < 2.0 + 0.1
+    assert report["late_over_10_ms"] < 0.01
