@@ -28,7 +28,7 @@ from demos.hdf5 import DemoHeader, DemoReader, DemoWriter
 from demos.tracks import TrackWriter, track_folder
 from sim import assets as assets_module
 from sim import libero
-from sim.eval import parse_tasks
+from sim.selection import parse_suites, parse_tasks
 
 if TYPE_CHECKING:
     from sim.env import LiberoEnv
@@ -317,7 +317,7 @@ def main(argv: list[str]) -> int:
         raise UserError("--workers and --episodes must be at least 1")
     tasks = [
         libero.task(suite, index)
-        for suite in arguments.suite.split(",")
+        for suite in parse_suites([arguments.suite])
         for index in parse_tasks(arguments.tasks, suite)
     ]
     assets = assets_module.resolve(arguments.assets)

@@ -13,9 +13,9 @@ from demos.errors import UserError
 from policy.interface import Text
 from sim import eval as evaluation
 from sim import worker
-from sim.eval import parse_suites, parse_tasks
 from sim.results import Results
 from sim.runner import Queue, run_episodes
+from sim.selection import parse_suites, parse_tasks
 from sim.worker import Failure, Job, Rules
 
 SHORT = Rules(max_steps=5, settle_steps=1, replan=2, image_size=32)
