@@ -88,15 +88,26 @@ class Amplify(nn.Module):
     def predict_traj(self, images: Array, init_queries: Array, text: Text) -> NDArray[np.float32]:
         """First points (b, v, >=1, n, 2) in [-1, 1] -> where they go, (b, v, 16, n, 2), (row, col)."""
         with torch.inference_mode():
-            pixels = self._images(images)
-            start = torch.as_tensor(init_queries, dtype=torch.float32, device=self.device)[:, :, :1]
-            c = self.motion_tokenizer.config
-            expected = (len(pixels), len(c.views), 1, c.num_tracks, 2)
-            if start.shape != expected:
-                raise UserError(f"init_queries must have shape {expected}, not {tuple(start.shape)}")
+            pixels, start = self._images(images), self._queries(init_queries, len(images))
             _, indices = self._predict(pixels, text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
             return self.motion_tokenizer.decode_points(codes, start).cpu().numpy()
+
+    def sample_traj(
+        self, images: Array, init_queries: Array, text: Text, samples: int, top_k: int = 10
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As ``predict_traj``, but codes are drawn among the ``top_k`` likeliest instead of being the likeliest.
+
+        Returns indices (b, samples, codes) and trajectories (b, samples, v, 16, n, 2). Draws from torch's generator.
+        """
+        with torch.inference_mode():
+            pixels, start = self._images(images), self._queries(init_queries, len(images))
+            model, shape = self.forward_dynamics, (len(pixels), samples)
+            condition = model.observe(pixels, self._instructions(text, len(pixels)))
+            indices = model.predict(condition.repeat_interleave(samples, 0), "topk", top_k)
+            codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
+            points = self.motion_tokenizer.decode_points(codes, start.repeat_interleave(samples, 0))
+            return indices.unflatten(0, shape).cpu().numpy(), points.unflatten(0, shape).cpu().numpy()
 
     def describe(self) -> dict[str, Any]:
         """name, hash, sizes; for results and servers."""
@@ -108,6 +119,7 @@ class Amplify(nn.Module):
             "parameters": sum(p.numel() for p in self.parameters()),
             "views": list(c.views),
             "image_size": list(c.img_shape),
+            "num_tracks": c.num_tracks,
             "hidden_dim": c.hidden_dim,
             "codebook_size": c.codebook_size,
             "vision_encoder": self.forward_dynamics.config.vision_encoder.name,
@@ -119,12 +131,25 @@ class Amplify(nn.Module):
     def _predict(self, pixels: Tensor, text: Text) -> tuple[Tensor, Tensor]:
         """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e) of forward dynamics, code indices (b, codes)."""
         model = self.forward_dynamics
-        prepared = model.text_encoder.prepare(text).to(self.device)
-        if len(prepared) != len(pixels):
-            raise UserError(f"{len(pixels)} samples came with {len(prepared)} instructions; give one for each")
-        features = model.text_encoder(prepared)
+        features = model.text_encoder(self._instructions(text, len(pixels)))
         tokens = model.vision_encoder(pixels, features)
         return tokens, model.predict(model.condition(tokens, features))
+
+    def _instructions(self, text: Text, batch: int) -> Tensor:
+        """``batch`` instructions as the text encoder of forward dynamics takes them."""
+        prepared = self.forward_dynamics.text_encoder.prepare(text).to(self.device)
+        if len(prepared) != batch:
+            raise UserError(f"{batch} samples came with {len(prepared)} instructions; give one for each")
+        return prepared
+
+    def _queries(self, init_queries: Array, batch: int) -> Tensor:
+        """Checks first points (b, v, >=1, n, 2) -> (b, v, 1, n, 2) on the device."""
+        start = torch.as_tensor(init_queries, dtype=torch.float32, device=self.device)[:, :, :1]
+        c = self.motion_tokenizer.config
+        expected = (batch, len(c.views), 1, c.num_tracks, 2)
+        if start.shape != expected:
+            raise UserError(f"init_queries must have shape {expected}, not {tuple(start.shape)}")
+        return start
 
     def _images(self, images: Array) -> Tensor:
         """Checks (b, v, h, w, 3) and brings it to float32 in [0, 1] on the device."""

@@ -23,6 +23,9 @@ class AugmentConfig:
     """largest relative change of a single channel"""
 
 
+OFF = AugmentConfig(shift=0, soften=0.0, brightness=0.0, contrast=0.0, color=0.0)
+
+
 def shift(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
     """(b, v, h, w, 3) with every image shifted by up to ``limit`` pixels either way."""
     if limit == 0:

@@ -32,7 +32,7 @@ class ForwardTraining(TrainingConfig):
     motion_tokenizer_checkpoint: str
     clip_grad: float = 1.0
     model: ForwardConfig = field(default_factory=ForwardConfig)
-    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(0, 0.0, 0.0, 0.0, 0.0))
+    augment: AugmentConfig = augment.OFF
 
 
 class ForwardRecipe(Recipe):

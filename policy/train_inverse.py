@@ -43,7 +43,7 @@ class InverseTraining(TrainingConfig):
     gpu_max_bs: int = 256
     clip_grad: float = 1.0
     model: InverseConfig = field(default_factory=InverseConfig)
-    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(0, 0.0, 0.0, 0.0, 0.0))
+    augment: AugmentConfig = augment.OFF
 
     def __post_init__(self) -> None:
         if self.code_source != "tokenizer" and self.forward_dynamics_checkpoint is None:

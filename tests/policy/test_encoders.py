@@ -1,0 +1,83 @@
+"""The encoders that train with the policy, and augmentation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from demos.errors import UserError
+from policy.augment import OFF, AugmentConfig, jitter, shift, to_float
+from policy.text import PreprocessedText, TextConfig, WordsEncoder
+from policy.vision import ResNet18, SmallEncoder, VisionConfig
+
+SMALL = VisionConfig("small", 32, channels=(8, 8), embed_dim=12, keypoints=4)
+
+
+def test_an_instruction_does_not_depend_on_the_others_in_its_batch() -> None:
+    encoder = WordsEncoder(TextConfig("words", width=16))
+    alone = encoder(encoder.prepare(["Open the drawer"]))
+    together = encoder(encoder.prepare(["open  the DRAWER.", "put the mug in the microwave and close it", ""]))
+    assert torch.allclose(alone[0], together[0], atol=1e-6)
+    assert together.isfinite().all()
+    assert not torch.allclose(together[0], together[1])
+
+
+def test_text_of_the_wrong_kind_is_refused() -> None:
+    words, stored = WordsEncoder(TextConfig("words", width=16)), PreprocessedText()
+    with pytest.raises(UserError, match="list of strings"):
+        words.prepare(np.zeros((2, 512), np.float32))
+    with pytest.raises(UserError, match="embeddings"):
+        stored.prepare(["open the drawer"])
+
+
+def test_the_small_encoder_makes_tokens_of_any_image_size_and_starts_deaf_to_text() -> None:
+    encoder = SmallEncoder(SMALL, views=2)
+    images = torch.rand(3, 2, 48, 40, 3)
+    tokens = encoder(images, torch.zeros(3, 512))
+    assert tokens.shape == (3, 2, encoder.num_tokens, encoder.embed_dim)
+    assert torch.allclose(tokens, encoder(images, torch.randn(3, 512)))
+
+
+def test_keypoints_are_found_where_the_feature_is() -> None:
+    trunk = SmallEncoder(SMALL, views=1).views[0]
+    x = torch.zeros(1, 8, 4, 4)
+    x[0, :, 3, 0] = 1.0
+    with torch.no_grad():
+        trunk.keypoints.weight.fill_(100.0)
+        where, what = trunk._attend(x)
+    assert torch.allclose(where, torch.tensor([1.0, -1.0]).expand_as(where), atol=1e-3)
+    assert torch.allclose(what, torch.ones_like(what), atol=1e-3)
+
+
+def test_resnet18_takes_torchvision_names_and_refuses_others(tmp_path: Path) -> None:
+    source, target = ResNet18(VisionConfig(image_size=64)), ResNet18(VisionConfig(image_size=64))
+    names = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+    weights = {"fc.weight": torch.zeros(1)}
+    for name, tensor in source.state_dict().items():
+        _, place, rest = name.split(".", 2)
+        weights[f"{names[place]}.{rest}"] = tensor
+    torch.save(weights, tmp_path / "resnet18.pth")
+    target.load_pretrained(tmp_path / "resnet18.pth")
+    assert torch.equal(target.model[0].weight, source.model[0].weight)
+    torch.save({"conv1.weight": weights["conv1.weight"]}, tmp_path / "part.pth")
+    with pytest.raises(UserError, match="does not hold resnet18 weights"):
+        target.load_pretrained(tmp_path / "part.pth")
+
+
+def test_shifts_move_each_image_as_a_whole() -> None:
+    rows = np.arange(12, dtype=np.uint8)[:, None, None] + np.zeros((12, 10, 3), np.uint8)
+    images = np.broadcast_to(rows, (4, 2, 12, 10, 3))
+    shifted = shift(images, 2, np.random.default_rng(0))
+    steps = np.diff(shifted[..., 0].astype(int), axis=2)
+    assert set(np.unique(steps)) <= {0, 1}  # the border repeats
+    assert np.ptp(shifted[:, :, 5].astype(int) - 5) > 0
+    assert shift(images, 0, np.random.default_rng(0)) is images
+
+
+def test_jitter_of_strength_zero_only_scales() -> None:
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16, 1).expand(-1, -1, -1, -1, 3)
+    none = torch.from_numpy(jitter(1, OFF, np.random.default_rng(0)))
+    assert torch.allclose(to_float(images, none), images / 255, atol=1e-6)
+    some = to_float(images, torch.from_numpy(jitter(1, AugmentConfig(), np.random.default_rng(0))))
+    assert 0 <= some.min() < some.max() <= 1
