@@ -103,7 +103,7 @@ def ask_groot(address: str) -> Ask:
     """Isaac-GR00T's client."""
     import io
 
-    socket = zmq.Context.instance().socket(zmq.REQ)
+    socket: zmq.Socket = zmq.Context.instance().socket(zmq.REQ)
     socket.linger = 0
     socket.connect(address)
     seen = observation()

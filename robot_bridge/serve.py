@@ -56,6 +56,8 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--checkpoint", default="checkpoints/default.safetensors", help="the policy's bundle")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (this machine only)")
+    parser.add_argument("--device", help="device of the policy (default: cuda if there is one, else cpu)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the policy (default: torch's choice)")
     parser.add_argument("--max-batch", type=int, default=8, help="observations in one call of the policy, at most")
     parser.add_argument("--max-wait-ms", type=float, default=2.0, help="how long a request waits for other clients'")
     parser.add_argument("--keys", help=f"folder of python -m robot_bridge.keys; a token is read from {TOKEN_VARIABLE}")
@@ -76,9 +78,12 @@ def main(argv: list[str]) -> None:
     if token is not None and arguments.keys is None and not is_local(arguments.bind):
         log.warning("the token and all images travel readable by others; add --keys")
 
-    from policy import load_policy  # brings torch; not for --help
+    import torch  # not for --help
 
-    policy = load_policy(arguments.checkpoint)
+    from policy import load_policy
+
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    policy = load_policy(arguments.checkpoint, device=device, threads=arguments.threads)
     server = PolicyServer(
         policy,
         arguments.bind,

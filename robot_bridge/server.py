@@ -33,6 +33,7 @@ from robot_bridge.waiting import Request, Waiting
 
 PATIENCE = 0.005
 """Seconds a computing thread keeps the door before the other one takes it."""
+_READABLE = int(zmq.POLLIN)
 DEFAULT_DEADLINE = 60.0
 """Seconds after which a request that names no deadline is given up."""
 POLICY_ENDPOINTS = ("get_action", "predict_codes", "predict_traj")
@@ -350,7 +351,7 @@ class PolicyServer:
             except zmq.ZMQError as error:
                 log.warning("reply lost", extra=fields(peer=peer.hex(), reason=str(error)))
             # The socket's file descriptor signals edges: after a send by the computing thread the door must look.
-            if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN and self._door != threading.get_ident():
+            if int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE and self._door != threading.get_ident():
                 self._ring()
 
     def _ring(self) -> None:

@@ -59,7 +59,7 @@ class RemotePolicy:
 
     def describe(self) -> dict[str, Any]:
         """The server's description of its policy, and where it was reached."""
-        return {**self._about, "address": self._client.address}
+        return {"name": "remote", "hash": "unknown", **self._about, "address": self._client.address}
 
     def close(self) -> None:
         """Drops the connection."""
