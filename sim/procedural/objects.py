@@ -256,7 +256,7 @@ def _disc(height: float, outline: Sequence[Vec], thick: float) -> tuple[Vec, ...
 
 @dataclass(frozen=True, kw_only=True)
 class Book(Item):
-    """A closed book standing on z, thin along x: two covers, a spine on -y, pages between."""
+    """A closed book standing on z, thin along x: two covers, a spine on +y, pages between."""
 
     half: Vec
     seen_centre: Vec
@@ -275,7 +275,7 @@ class Book(Item):
                  self.pages),
             span(low, (low[0] + cover, high[1], high[2]), self.paint),
             span((high[0] - cover, low[1], low[2]), high, self.paint),
-            span(low, (high[0], low[1] + cover, high[2]), self.paint),
+            span((low[0], high[1] - cover, low[2]), high, self.paint),
         ]  # fmt: skip
 
 
