@@ -1,15 +1,13 @@
 """LIBERO tasks as gymnasium environments.
 
-Differences from LIBERO's own ``OffScreenRenderEnv``, all invisible in states and rewards: one forward pass per
-physics step instead of three, no observables that nobody reads, models compiled once per environment instead of once
-per reset, and images rendered only when somebody looks (``advance`` and ``observe``).
+States and rewards are those of LIBERO's own ``OffScreenRenderEnv``, bit for bit. Faster are: the control loop
+(``sim.control``), resets without compiling the models again (``sim.problem``), and images, rendered only when somebody
+looks (``advance`` and ``observe``).
 
 Importing this module registers every task with gymnasium: ``gymnasium.make("sim.env:amplify/libero_10-0-v0")``.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -19,14 +17,15 @@ import numpy as np
 from demos.errors import UserError
 from sim import assets as assets_module
 from sim import libero
+from sim import problem as problem_module
+from sim.control import ControlLoop
+from sim.problem import CONTROL_FREQUENCY
 from sim.renderer import CameraRenderer
 
 VIEWS = ("agentview", "eye_in_hand")
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
 FAST_DETAIL = {"agentview": 0.004, "eye_in_hand": 0.002}
 """Mesh details (m) that ``fast_render`` keeps: about a pixel of a 128 pixel image at each camera's usual distance."""
-CONTROL_FREQUENCY = 20
-"""Control steps per second of simulated time."""
 
 
 class LiberoEnv(gymnasium.Env):
@@ -78,34 +77,11 @@ class LiberoEnv(gymnasium.Env):
             proprio=gymnasium.spaces.Box(-np.inf, np.inf, (9,), np.float32),
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (7,), np.float32)
-        with _seeded(0):
-            self.problem = self._build()
+        self.problem = problem_module.build(self.task, self.assets.path, list(CAMERAS.values()))
+        self._control = ControlLoop(self.problem)
         self._renderers: dict[float, CameraRenderer] = {}
         self._init_states: np.ndarray | None = None
         self.steps = 0
-
-    def _build(self) -> Any:
-        envs = libero.use_assets(self.assets.path)
-        import robosuite
-        from libero.libero.envs import bddl_utils
-
-        problem = bddl_utils.get_problem_info(str(self.task.bddl_file))
-        environment = envs.TASK_MAPPING[problem["problem_name"]](
-            str(self.task.bddl_file),
-            robots=["Panda"],
-            controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
-            gripper_types="default",
-            initialization_noise=None,
-            use_camera_obs=False,
-            has_renderer=False,
-            has_offscreen_renderer=False,
-            control_freq=CONTROL_FREQUENCY,
-            ignore_done=True,
-            hard_reset=False,
-            camera_names=list(CAMERAS.values()),
-        )
-        environment._observables = {}
-        return environment
 
     @property
     def model(self) -> mujoco.MjModel:
@@ -145,7 +121,8 @@ class LiberoEnv(gymnasium.Env):
         """Start an episode.
 
         Args:
-            seed: decides placements and fixture poses; the same seed gives the same episode whatever ran before.
+            seed: decides placements and fixture poses; the same seed gives the same episode whatever ran before,
+                the one that LIBERO's ``env.seed(seed); env.reset()`` starts on a new environment.
             options: ``{"init_state": i}`` starts from the suite's i-th shipped initial state. Without it objects
                 are placed afresh.
 
@@ -163,27 +140,11 @@ class LiberoEnv(gymnasium.Env):
             raise UserError(
                 f"no initial state {init_state}: {self.task.name} has {len(states)}, numbered 0 to {len(states) - 1}"
             )
-        with _seeded(int(self.np_random.integers(2**32))):
-            self._place()
-        # robosuite keeps the gripper's smoothed command across soft resets.
-        gripper = self.problem.robots[0].gripper
-        gripper.current_action = np.zeros(gripper.dof)
+        # numpy's global generator, which LIBERO draws from, takes 32 bits.
+        problem_module.reset(self.problem, seed % 2**32 if seed is not None else int(self.np_random.integers(2**32)))
         if states is not None:
             self.set_state(states[init_state])
-        else:
-            mujoco.mj_forward(self.model, self.data)
         self.steps = 0
-
-    def _place(self) -> None:
-        from robosuite.utils.errors import RandomizationError
-
-        for _ in range(100):
-            try:
-                self.problem.reset()
-                return
-            except RandomizationError:
-                continue
-        raise UserError(f"{self.task.name}: objects could not be placed without overlap in 100 tries")
 
     def _shipped_states(self) -> np.ndarray:
         if self._init_states is None:
@@ -197,19 +158,10 @@ class LiberoEnv(gymnasium.Env):
 
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool, dict[str, Any]]:
         """``step`` without rendering an observation."""
-        problem, model, data = self.problem, self.model, self.data
-        action = np.asarray(action, dtype=np.float64)
-        problem.timestep += 1
-        with _no_forward(problem.sim):
-            for substep in range(int(problem.control_timestep / problem.model_timestep)):
-                # Not mj_step1: in robosuite's loop, too, mj_forward's constraint solve warm-starts mj_step2's.
-                mujoco.mj_forward(model, data)
-                problem._pre_action(action, substep == 0)
-                mujoco.mj_step2(model, data)
-        problem.cur_time += problem.control_timestep
-        problem._post_process()
+        self._control.step(np.asarray(action, dtype=np.float64))
+        self.problem._post_process()
         self.steps += 1
-        success = bool(problem._check_success())
+        success = bool(self.problem._check_success())
         return float(success), success, not success and self.steps >= self.max_steps, self._info(success)
 
     def observe(self) -> dict[str, np.ndarray]:
@@ -249,27 +201,6 @@ class LiberoEnv(gymnasium.Env):
 
     def _info(self, success: bool) -> dict[str, Any]:
         return {"success": success, "steps": self.steps}
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """LIBERO draws placements from numpy's global generator: seed it for a while and put it back."""
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
-
-
-@contextlib.contextmanager
-def _no_forward(sim: Any) -> Iterator[None]:
-    """Robosuite's controller repeats the forward pass that ``advance`` has just done; leave it out."""
-    sim.forward = lambda: None
-    try:
-        yield
-    finally:
-        del sim.forward
 
 
 for _suite, _count in libero.TASK_COUNTS.items():
