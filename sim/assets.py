@@ -2,20 +2,33 @@
 
 1. ``--assets DIR`` or the environment variable ``LIBERO_ASSETS``;
 2. the ``assets`` folder of the installed LIBERO (a git checkout has one);
-3. the hub cache of ``lerobot/libero-assets``, downloaded on first use.
+3. the hub's ``lerobot/libero-assets``, downloaded on first use and from then on used without asking the hub again;
+4. the procedural pack (``sim.procedural``), built on this machine in a second where the hub cannot be reached.
+
+``python -m sim.assets status`` says what a command run now would use and why; ``download`` and ``build`` fetch and
+make the last two beforehand.
 """
 
+import argparse
 import hashlib
+import logging
 import os
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from demos import cli
 from demos.errors import UserError
 from sim import libero
 
+log = logging.getLogger(__name__)
+
 HUB_DATASET = "lerobot/libero-assets"
+HUB_TIMEOUT = 5.0
+"""Seconds that the hub has for its first answer."""
 REQUIRED = ("scenes", "stable_scanned_objects", "stable_hope_objects", "turbosquid_objects", "articulated_objects")
+NOT_COMPARABLE = "scores there are not comparable with published ones"
 
 
 class AssetsMissing(UserError):
@@ -38,23 +51,88 @@ class Assets:
             total.update(hashlib.sha256(file.read_bytes()).digest())
         return total.hexdigest()[:16]
 
+    @property
+    def procedural(self) -> bool:
+        """Whether this is the procedural pack, however it was named."""
+        return self.path.parent == _packs().resolve()
+
     def __str__(self) -> str:
-        return f"{self.path} ({self.source})"
+        return f"{self.path} ({self.source}{f'; {NOT_COMPARABLE}' if self.procedural else ''})"
 
 
 def resolve(explicit: str | os.PathLike[str] | None = None) -> Assets:
-    """Find LIBERO's assets.
+    """Find LIBERO's assets; download or build them where there are none.
 
     Raises:
-        AssetsMissing: a named folder does not hold them, or none of the places has them.
+        AssetsMissing: a named folder does not hold them.
     """
+    if found := _named(explicit) or _checkout() or _downloaded():
+        return found
+    try:
+        return download()
+    except AssetsMissing as reason:
+        log.warning("%s; using the procedural pack instead: %s", reason, NOT_COMPARABLE)
+        return build()
+
+
+def download() -> Assets:
+    """Ask the hub for its assets and fetch what is missing here.
+
+    Raises:
+        AssetsMissing: the hub cannot be reached.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise AssetsMissing("cannot download LIBERO's assets: run 'pip install huggingface_hub'") from None
+    try:
+        root = Path(snapshot_download(HUB_DATASET, repo_type="dataset", etag_timeout=HUB_TIMEOUT))
+    except Exception as error:
+        raise AssetsMissing(
+            f"cannot download LIBERO's assets ({HUB_DATASET}) from the hub ({type(error).__name__})"
+        ) from error
+    folder = _checked(root / "assets" if (root / "assets").is_dir() else root, f"hub {HUB_DATASET}")
+    # Only a finished download is remembered: the hub's own cache does not tell it from an interrupted one.
+    _remembered().parent.mkdir(parents=True, exist_ok=True)
+    temporary = _remembered().with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(str(folder))
+    temporary.replace(_remembered())
+    return Assets(folder, f"hub {HUB_DATASET}")
+
+
+def build() -> Assets:
+    """Build the procedural pack, unless it is here already."""
+    from sim import procedural
+
+    return Assets(procedural.build(_packs()).resolve(), "procedural pack")
+
+
+def _named(explicit: str | os.PathLike[str] | None) -> Assets | None:
     for source, value in (("--assets", explicit), ("LIBERO_ASSETS", os.environ.get("LIBERO_ASSETS"))):
         if value:
             return Assets(_checked(Path(value).expanduser().resolve(), source), source)
-    checkout = libero.package_folder() / "assets"
-    if checkout.is_dir():
-        return Assets(_checked(checkout, "LIBERO checkout"), "LIBERO checkout")
-    return Assets(_download(), f"hub {HUB_DATASET}")
+    return None
+
+
+def _checkout() -> Assets | None:
+    folder = libero.package_folder() / "assets"
+    return Assets(_checked(folder, "LIBERO checkout"), "LIBERO checkout") if folder.is_dir() else None
+
+
+def _downloaded() -> Assets | None:
+    folder = Path(_remembered().read_text()) if _remembered().is_file() else None
+    if folder is None or not folder.is_dir():
+        return None
+    return Assets(_checked(folder, f"hub {HUB_DATASET}"), f"hub {HUB_DATASET}")
+
+
+def _remembered() -> Path:
+    """The file that names the folder of a finished download."""
+    return libero.cache_folder() / "libero-assets.path"
+
+
+def _packs() -> Path:
+    return libero.cache_folder() / "procedural"
 
 
 def _checked(folder: Path, source: str) -> Path:
@@ -67,19 +145,49 @@ def _checked(folder: Path, source: str) -> Path:
     return folder
 
 
-def _download() -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise AssetsMissing(
-            "no LIBERO assets here and huggingface_hub is not installed; set LIBERO_ASSETS to the 'assets' folder of "
-            "a LIBERO checkout, or run 'pip install huggingface_hub'"
-        ) from None
-    try:
-        root = Path(snapshot_download(HUB_DATASET, repo_type="dataset"))
-    except Exception as error:
-        raise AssetsMissing(
-            f"no LIBERO assets here and the hub cannot be reached ({type(error).__name__}); set LIBERO_ASSETS to the "
-            f"'assets' folder of a LIBERO checkout, or run once where {HUB_DATASET} can be downloaded"
-        ) from error
-    return _checked(root / "assets" if (root / "assets").is_dir() else root, f"hub {HUB_DATASET}")
+def status() -> str:
+    """Each place in its order, what is there, and which one is used; nothing is downloaded or built."""
+    places = {
+        "--assets, LIBERO_ASSETS": (_named(None), "LIBERO_ASSETS is not set"),
+        "LIBERO checkout": (_checkout(), f"no {libero.package_folder() / 'assets'}"),
+        f"hub {HUB_DATASET}": (_downloaded(), "not downloaded; commands try to, 'python -m sim.assets download' too"),
+        "procedural pack": (_built(), "not built; commands do if the hub cannot be reached"),
+    }
+    used = next((found for found, _ in places.values() if found), None)
+    lines = []
+    for place, (found, otherwise) in places.items():
+        mark = "->" if found and found is used else "  "
+        lines.append(f"{mark} {place:28} {f'{found.path}  digest {found.digest}' if found else otherwise}")
+    if used is None or used.procedural:
+        lines.append(f"The procedural pack is for developing and testing: {NOT_COMPARABLE}.")
+    return "\n".join(lines)
+
+
+def _built() -> Assets | None:
+    from sim.procedural import pack
+
+    folder = _packs() / pack.digest()
+    return Assets(folder.resolve(), "procedural pack") if folder.is_dir() else None
+
+
+def main(argv: list[str]) -> None:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(prog="python -m sim.assets", description="Where LIBERO's assets come from.")
+    parser.add_argument(
+        "command",
+        choices=("status", "download", "build"),
+        help="status: what commands would use now; download: fetch the published assets from the hub; "
+        "build: make the procedural pack, which needs no network",
+    )
+    command = parser.parse_args(argv).command
+    if command == "status":
+        print(status())
+        return
+    started = time.perf_counter()
+    made = download() if command == "download" else build()
+    size = sum(file.stat().st_size for file in made.path.rglob("*") if file.is_file())
+    print(f"{made}\n{size / 1e6:.1f} MB, digest {made.digest}, {time.perf_counter() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    cli.run(main)
