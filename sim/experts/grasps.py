@@ -195,14 +195,20 @@ def _rim_grasps(
             if lean == 0 and not blocked:
                 break
     candidates.sort(key=lambda candidate: candidate[0])
-    return [_rim_grasp(points, center, height, angle, approach) for _, angle, approach in candidates]
+    found = (_rim_grasp(points, center, height, angle, approach) for _, angle, approach in candidates)
+    return [grasp for grasp in found if grasp is not None]
 
 
-def _rim_grasp(points: np.ndarray, center: np.ndarray, height: float, angle: float, approach: np.ndarray) -> Grasp:
+def _rim_grasp(
+    points: np.ndarray, center: np.ndarray, height: float, angle: float, approach: np.ndarray
+) -> Grasp | None:
+    """The grasp at one rim angle; ``None`` where the rim is not at this height, as on a bowl that lies tilted."""
     outward = np.array([np.cos(angle), np.sin(angle), 0.0])
     side = np.array([-outward[1], outward[0], 0.0])
     level = points[points[:, 2] > height - 0.012] - center
     radii = level[np.abs(level @ side) < 0.012] @ outward
+    if not (radii > 0).any():
+        return None
     radii = radii[radii > 0.3 * radii.max()]
     position = center + outward * (radii.max() + radii.min()) / 2
     leaning = approach[2] > -0.9
