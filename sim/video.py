@@ -1,10 +1,23 @@
-"""One mp4 per episode, encoded frame by frame while it runs, so that nothing piles up in memory."""
+"""Videos, encoded frame by frame as they come, so that nothing piles up in memory: MP4 (H.264) and GIF."""
 
 from collections.abc import Generator
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+
+_GIF = {
+    "codec": "gif",
+    "pix_fmt_out": "pal8",
+    "quality": None,
+    # A palette for each frame by itself: the encoder never has to see the whole film. No wider than a web page.
+    "output_params": [
+        "-filter_complex",
+        "scale=min(640\\,iw):-2,split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=none",
+    ],
+}
+# The index in front, so that browsers show the first frame before they have the whole file.
+_MP4 = {"quality": 7, "output_params": ["-movflags", "+faststart"]}
 
 
 class VideoWriter:
@@ -13,10 +26,12 @@ class VideoWriter:
     Args:
         path: where the video would go; its folder is made.
         frames_per_second: playing speed.
+        gif: an animated GIF instead of an MP4.
     """
 
-    def __init__(self, path: Path, frames_per_second: float) -> None:
-        self._partial = path.with_name(f".{path.name}.partial.mp4")
+    def __init__(self, path: Path, frames_per_second: float, *, gif: bool = False) -> None:
+        self._partial = path.with_name(f".{path.name}.partial.{'gif' if gif else 'mp4'}")
+        self._options = _GIF if gif else _MP4
         self._frames_per_second = frames_per_second
         self._encoder: Generator[None, np.ndarray | None, None] | None = None
 
@@ -26,8 +41,9 @@ class VideoWriter:
             self._partial.parent.mkdir(parents=True, exist_ok=True)
             height, width, _ = frame.shape
             self._encoder = imageio_ffmpeg.write_frames(
-                str(self._partial), (width, height), fps=self._frames_per_second, quality=7, macro_block_size=2
-            )
+                str(self._partial), (width, height), fps=self._frames_per_second, macro_block_size=2,
+                ffmpeg_log_level="error", **self._options,
+            )  # fmt: skip
             self._encoder.send(None)
         self._encoder.send(np.ascontiguousarray(frame))
 
