@@ -108,7 +108,8 @@ class InverseRecipe(Recipe):
                     f"use the one it was trained with"
                 )
             texts = data.prepare_texts(forward.text_encoder, frames.texts, c.tracks_root)
-            sources.append(data.foresee(frames, forward, texts, found.digest, cache, c.compute_device, print))
+            device = c.compute_device
+            sources.append(data.foresee(frames, forward, texts, found.digest, cache, device, self.dtype, print))
         return frames, np.stack(sources)
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
