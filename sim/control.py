@@ -80,7 +80,7 @@ class ControlLoop:
         controller.joint_vel = self._qvel[self._arm_qvel]
         controller.J_pos = translation[:, self._arm_qvel]
         controller.J_ori = rotation[:, self._arm_qvel]
-        controller.J_full = np.vstack([controller.J_pos, controller.J_ori])
+        controller.J_full = np.concatenate([controller.J_pos, controller.J_ori])
         controller.mass_matrix = self._inertia[self._arm_qvel, :][:, self._arm_qvel]
         controller.new_update = False
 

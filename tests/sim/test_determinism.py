@@ -14,7 +14,7 @@ from sim.env import LiberoEnv
 from sim.worker import Job, Observation, Rules, _environment, play
 
 TASKS_WITH_FIXTURES = [("libero_10", 2), ("libero_10", 9), ("libero_goal", 0), ("libero_spatial", 4), ("libero_90", 30)]
-"""Stove, microwave, cabinet and drawer, bowl on a stove, and a cabinet that starts open."""
+"""A stove, a microwave that starts open, a closed cabinet, and two cabinets with a drawer that starts open."""
 
 
 def random_actions(seed: int, count: int) -> np.ndarray:
@@ -101,8 +101,8 @@ def test_episodes_do_not_depend_on_those_before_them_or_on_the_process(libero_as
 
 @pytest.mark.slow
 def test_20_random_episodes_are_the_same_with_any_number_of_workers_in_any_order(libero_assets: Path):
-    rules = Rules(max_steps=100, image_size=16, fast_render=True, assets=str(libero_assets))
-    jobs = [Job(*task, episode, 10 * episode + 1) for task in TASKS_WITH_FIXTURES for episode in range(4)]
+    rules = Rules(max_steps=60, image_size=16, fast_render=True, assets=str(libero_assets))
+    jobs = [Job(*task, episode, 10 * episode + 1) for task in TASKS_WITH_FIXTURES[:2] for episode in range(10)]
     shuffled = [jobs[i] for i in np.random.default_rng(0).permutation(len(jobs))]
     one_worker = play_in_processes([jobs], rules)
     three_workers = play_in_processes([shuffled[:9], shuffled[9:13], shuffled[13:]], rules)
