@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--tasks", metavar="LIST", help="task numbers, e.g. 0,5 or 0-4; default: all")
     what.add_argument("--episodes", type=_positive, default=50, metavar="N", help="episodes a task (default 50)")
+    what.add_argument("--first", type=_not_negative, default=0, metavar="K", help="number of the first (default 0)")
     how = command.add_argument_group("how")
     execution = how.add_mutually_exclusive_group()
     execution.add_argument(
@@ -114,7 +115,12 @@ def parser() -> argparse.ArgumentParser:
     )
     machine.add_argument("--out", type=Path, metavar="DIR", help="folder of results.json; an existing one is continued")
     machine.add_argument(
-        "--video", choices=("none", "failures", "all"), default="none", help="episodes to film as mp4 (default none)"
+        "--video", choices=("none", "failures", "all"), help="episodes to film as mp4 (default none; all for --report)"
+    )
+    machine.add_argument(
+        "--report",
+        action="store_true",
+        help="write OUT/report/index.html at the end; films all episodes, with predicted motion, unless --video",
     )
     machine.add_argument("--debug", action="store_true", help="show tracebacks")
     return command
@@ -126,7 +132,8 @@ def main(argv: list[str]) -> int:
     if options.policy not in ("bundle", "expert"):
         raise UserError(f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE) or 'expert'")
     suites = parse_suites(options.suite or ["libero_10"])
-    asked = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in range(options.episodes)}
+    numbers = range(options.first, options.first + options.episodes)
+    asked = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in numbers}
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_LOGS)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Both end in KeyboardInterrupt and keep the results.
@@ -163,7 +170,7 @@ def main(argv: list[str]) -> int:
         replan=None if options.ensemble else options.replan,
         max_steps=options.max_steps,
         settle_steps=options.settle_steps,
-        video=options.video,
+        video=options.video or ("all" if options.report else "none"),
         video_folder=out / "videos",
         views=None if policy is None else policy.views,
         image_size=LIBERO_IMAGE_SIZE if policy is None else max(policy.image_size),
@@ -176,14 +183,27 @@ def main(argv: list[str]) -> int:
     console.print(
         f"{identity}: {len(jobs)} episodes on {workers} workers; assets {found}", highlight=False, soft_wrap=True
     )
+    predictions, watch = None, None
+    if options.report and policy is not None:
+        from sim.predicted import PredictionLog
+
+        predictions = PredictionLog(policy, rules.video_folder)
+        watch = predictions.asked
     try:
         with LiveTable(results, planned, console) as table:
-            for episode in run_episodes(jobs, rules, workers, policy):
+            for episode in run_episodes(jobs, rules, workers, policy, watch):
+                if predictions is not None:
+                    predictions.ended(episode)
                 results.add(episode)
                 table.update(episode)
     finally:
         if results.path.exists():
             console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
+            if options.report and results.episodes:
+                from sim.evaluation_page import write_evaluation
+
+                page = write_evaluation([results], out / "report")
+                console.print(f"report: {page}", highlight=False, soft_wrap=True)
     return 1 if any(episode.error for episode in results.episodes.values()) else 0
 
 

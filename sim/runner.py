@@ -9,7 +9,7 @@ import logging
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
@@ -30,7 +30,13 @@ ATTEMPTS = 2
 """How often an episode is tried before it is recorded as broken."""
 
 
-def run_episodes(jobs: Iterable[Job], rules: Rules, workers: int, policy: "Policy | None" = None) -> Iterator[Episode]:
+Watch = Callable[[Sequence[tuple[Job, Observation]]], None]
+"""Told which jobs ask for actions now, and what they see."""
+
+
+def run_episodes(
+    jobs: Iterable[Job], rules: Rules, workers: int, policy: "Policy | None" = None, watch: Watch | None = None
+) -> Iterator[Episode]:
     """Play episodes and yield each as it ends, in no particular order.
 
     Args:
@@ -38,6 +44,7 @@ def run_episodes(jobs: Iterable[Job], rules: Rules, workers: int, policy: "Polic
         rules: how they are played.
         workers: number of worker processes, started when they are first needed.
         policy: answers the workers' questions; not needed for ``rules.expert``.
+        watch: called with every batch that the policy has answered.
 
     Raises:
         UserError: an environment cannot be made (no assets, no GL library), or the policy returned nonsense.
@@ -68,6 +75,8 @@ def run_episodes(jobs: Iterable[Job], rules: Rules, workers: int, policy: "Polic
                 assert policy is not None
                 for (worker, _), chunk in zip(asking, _act(policy, [o for _, o in asking]), strict=True):
                     worker.answer(chunk)
+                if watch is not None:
+                    watch([(worker.job, observation) for worker, observation in asking if worker.job is not None])
     finally:
         for worker in crew:
             worker.stop()

@@ -46,6 +46,11 @@ class Job:
         """Decided by the episode's number alone, never by what ran before."""
         return self.episode % SHIPPED_STATES
 
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """As of the ``Episode`` that comes of it."""
+        return self.suite, self.task, self.episode
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -79,11 +84,15 @@ class Rules:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the policy needs for one chunk: images ``(v, h, w, 3)`` uint8, proprio ``(9,)``, the instruction."""
+    """What the policy needs for one chunk: images ``(v, h, w, 3)`` uint8, proprio ``(9,)``, the instruction.
+
+    ``step``: counted steps of the episode so far.
+    """
 
     images: np.ndarray
     proprio: np.ndarray
     text: str
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,7 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
             if observation is not None:
                 film.add(steps, observation["images"])
                 if asks:
-                    chunks.put(ask(_observation(env, observation, rules)))
+                    chunks.put(ask(_observation(env, observation, rules, steps)))
             action = chunks.next() if expert is None else next(expert, None)
             if action is None:
                 break  # The expert has given up.
@@ -151,11 +160,17 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
     return Episode(job.suite, job.task, env.task.name, job.episode, job.init_state, job.seed, success, steps, wall_time)
 
 
-def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules) -> Observation:
+def video_path(folder: Path, key: tuple[str, int, int], success: bool) -> Path:
+    """The video of an episode: ``<suite>-task<nn>-episode<nnn>-<success|failure>.mp4``."""
+    suite, task, episode = key
+    return folder / f"{suite}-task{task:02d}-episode{episode:03d}-{'success' if success else 'failure'}.mp4"
+
+
+def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules, step: int) -> Observation:
     from sim.env import VIEWS
 
     seen = [VIEWS.index(view) for view in rules.views or VIEWS]
-    return Observation(observation["images"][seen], observation["proprio"], env.task.language)
+    return Observation(observation["images"][seen], observation["proprio"], env.task.language, step)
 
 
 def _ask(connection: Connection, observation: Observation) -> np.ndarray:
@@ -189,8 +204,9 @@ class _Film:
         from sim.video import VideoWriter
 
         self._only_failures = rules.video == "failures"
-        self._path = rules.video_folder / f"{job.suite}-task{job.task:02d}-episode{job.episode:03d}"
-        self._writer = None if rules.video == "none" else VideoWriter(self._path, CONTROL_FREQUENCY / STEPS_PER_FRAME)
+        self._folder, self._key = rules.video_folder, job.key
+        hidden = video_path(self._folder, job.key, success=False)
+        self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
 
     def wants_frame(self, step: int) -> bool:
         return self._writer is not None and step % STEPS_PER_FRAME == 0
@@ -205,7 +221,7 @@ class _Film:
         if self._writer is None or (success and self._only_failures):
             return
         self._writer.add(np.concatenate(env.observe()["images"], axis=1))
-        self._writer.keep(self._path.with_name(f"{self._path.name}-{'success' if success else 'failure'}.mp4"))
+        self._writer.keep(video_path(self._folder, self._key, success))
         self._writer = None
 
     def __enter__(self) -> Self:
