@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 LIBERO_IMAGE_SIZE = 128
 WIDTH_OF_LOGS = 110
+SERVED = ("tcp://", "ipc://")
+"""How the address of a policy server begins."""
 DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
 
 
@@ -59,7 +61,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = command.add_argument_group("what to evaluate")
-    what.add_argument("--policy", default="bundle", help="'bundle' (default) or 'expert', the scripted expert")
+    what.add_argument(
+        "--policy",
+        default="bundle",
+        help="'bundle' (default), 'expert' (the scripted one), or a policy server: tcp://HOST:PORT",
+    )
     what.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="bundle; default: checkpoints/default.safetensors"
     )
@@ -129,8 +135,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Evaluate as the command line says; the exit status."""
     options = parser().parse_args(argv)
-    if options.policy not in ("bundle", "expert"):
-        raise UserError(f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE) or 'expert'")
+    if options.policy not in ("bundle", "expert") and not options.policy.startswith(SERVED):
+        raise UserError(
+            f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE), 'expert', or the address of "
+            "a policy server such as tcp://127.0.0.1:5555"
+        )
     suites = parse_suites(options.suite or ["libero_10"])
     numbers = range(options.first, options.first + options.episodes)
     asked = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in numbers}
@@ -208,12 +217,32 @@ def main(argv: list[str]) -> int:
 
 
 def load(options: argparse.Namespace) -> "Policy":
-    """Open the bundle that the command line names.
+    """Open the policy that the command line names, a bundle or a server's.
 
     Raises:
         UserError: there is none, it is not one of ours, it wants other views than LIBERO has, or its chunks are
             shorter than ``--replan``.
     """
+    from sim.env import VIEWS
+
+    policy = _served(options) if options.policy.startswith(SERVED) else _bundle(options)
+    if not set(policy.views) <= set(VIEWS):
+        raise UserError(f"the policy needs the views {', '.join(policy.views)}; LIBERO has {', '.join(VIEWS)}")
+    if options.replan > policy.action_horizon:
+        raise UserError(f"--replan {options.replan} is more than the {policy.action_horizon} actions of a chunk")
+    return policy
+
+
+def _served(options: argparse.Namespace) -> "Policy":
+    """The policy behind an address. What a bundle can be told has to be told to the server."""
+    from policy.remote import RemotePolicy
+
+    if options.checkpoint or options.blank_codes or options.device or options.threads:
+        raise UserError("--checkpoint, --blank-codes, --device and --threads have to be told to the server")
+    return RemotePolicy(options.policy)
+
+
+def _bundle(options: argparse.Namespace) -> "Policy":
     path = options.checkpoint or DEFAULT_CHECKPOINT
     if not path.is_file():
         raise UserError(
@@ -223,17 +252,10 @@ def load(options: argparse.Namespace) -> "Policy":
     import torch
 
     from policy import load_policy
-    from sim.env import VIEWS
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     policy = load_policy(path, device=device, threads=options.threads)
     policy.blank_codes = options.blank_codes
-    if not set(policy.views) <= set(VIEWS):
-        raise UserError(f"{path} needs the views {', '.join(policy.views)}; LIBERO has {', '.join(VIEWS)}")
-    if options.replan > policy.action_horizon:
-        raise UserError(
-            f"--replan {options.replan} is more than the {policy.action_horizon} actions that {path} predicts"
-        )
     return policy
 
 
