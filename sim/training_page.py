@@ -40,12 +40,8 @@ def write_training(run: Path, folder: Path) -> Path:
     for name in board.Tags()["images"]:
         events = board.Images(name)
         for event in events[:: max(1, len(events) // MOST_IMAGES)]:
-            encoded = base64.b64encode(event.encoded_image_string).decode()
-            # TensorBoard keeps PNGs and, for films, GIFs.
-            kind = "gif" if event.encoded_image_string.startswith(b"GIF8") else "png"
-            label = escape(f"{name} at step {event.step}")
-            image = f'<img src="data:image/{kind};base64,{encoded}" alt="{label}">'
-            pictures.append(f"<figure>{image}<figcaption>{label}</figcaption></figure>")
+            pictures.append(_figure(event.encoded_image_string, f"{name} at step {event.step}"))
+    pictures += _reconstructions(run)
     if pictures:
         parts.append(f'<section><h2>Pictures</h2><div class="pictures">{"".join(pictures)}</div></section>')
     for title, name in (("Settings", "config.yaml"), ("Log", "log.txt")):
@@ -59,6 +55,25 @@ def write_training(run: Path, folder: Path) -> Path:
         text = pages.page(f"Training {run.resolve().name}", about, "\n".join(parts), {})
         temporary.write_text(text, encoding="utf-8")
     return folder / "index.html"
+
+
+def _reconstructions(run: Path) -> list[str]:
+    """What a motion tokenizer makes of held-out motion; for other runs nothing."""
+    if run.resolve().parent.name != "motion_tokenizer" or not (run / "latest.safetensors").exists():
+        return []
+    from sim.reconstruction import png, reconstructions
+
+    try:
+        return [_figure(png(picture), caption) for picture, caption in reconstructions(run / "latest.safetensors")]
+    except UserError as error:
+        return [f"<p class='faint'>No pictures of decoded motion: {escape(error)}</p>"]
+
+
+def _figure(image: bytes, label: str) -> str:
+    """A PNG or, as TensorBoard keeps films, a GIF inside the page."""
+    kind = "gif" if image.startswith(b"GIF8") else "png"
+    source = f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+    return f'<figure><img src="{source}" alt="{escape(label)}"><figcaption>{escape(label)}</figcaption></figure>'
 
 
 def _groups(names: list[str]) -> dict[str, list[str]]:

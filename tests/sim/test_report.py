@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from demos.errors import UserError
+from sim import eval as evaluation
 from sim import report
 from sim.comparison import Comparison, compare, paired, sign_test
 from sim.evaluation_page import replay_command, write_evaluation
@@ -21,6 +22,7 @@ from sim.training_page import write_training
 from sim.video import VideoWriter
 from sim.worker import Job, Observation, video_path
 from tests.sim.pictures import ShiftsRight
+from tests.sim.test_eval import save_untrained_bundle
 
 SETTINGS = Settings(
     "shifts right 0123", ("libero_object",), 0, "open loop, 8 steps", False, None, 10, False, "abc", "3.3.2", "1.4.0"
@@ -150,6 +152,18 @@ def test_what_is_kept_and_shown_are_the_numbers_that_the_policy_returned(folder:
     assert np.abs(first - kept.points[0, 0, :, 0]).max() <= 0.5 / packed["scale"]
 
 
+def test_an_evaluation_writes_its_report(libero_assets: Path, tmp_path: Path):
+    save_untrained_bundle(tmp_path / "policy.safetensors")
+    command = ["--checkpoint", str(tmp_path / "policy.safetensors"), "--suite", "libero_object", "--tasks", "0"]
+    command += ["--first", "3", "--episodes", "1", "--max-steps", "9", "--workers", "1", "--report"]
+    assert evaluation.main([*command, "--assets", str(libero_assets), "--out", str(tmp_path / "out")]) == 0
+    (episode,) = data_of(tmp_path / "out" / "report" / "index.html")["episodes"]
+    assert (episode["episode"], episode["runs"][0]["init_state"], episode["runs"][0]["steps"]) == (3, 3, 9)
+    kept = Predicted.load(next((tmp_path / "out" / "videos").glob("*.tracks.npz")))
+    assert kept.steps.tolist() == [0, 8]
+    assert kept.points.shape == (2, 2, 16, 4, 2)
+
+
 def test_an_episode_that_begins_anew_forgets_its_predictions(tmp_path: Path):
     log = PredictionLog(ShiftsRight(), tmp_path)
     job, images = Job("libero_object", 0, 0, seed=0), np.zeros((2, 32, 32, 3), np.uint8)
@@ -189,6 +203,19 @@ def test_a_training_run_becomes_one_page(tmp_path: Path):
     assert "val/delta_auc: 0.8 at the end" in page
     assert "data:image/png;base64," in page
     assert "step 4 &lt;done&gt;" in page
+
+
+def test_a_tokenizer_shows_what_it_makes_of_held_out_motion(tmp_path: Path):
+    from tests.policy.tiny import common, latest, make_data, tokenizer_overrides
+    from tokenizer import train
+
+    make_data(tmp_path, tasks=1, steps=12)
+    train.main([*tokenizer_overrides(), *common(tmp_path, max_steps=2)])
+    run = latest(tmp_path, "motion_tokenizer").parent
+    page = write_training(run, tmp_path / "report").read_text()
+    assert page.count("open drawer number 0: true, decoded of each view") == 2 * 4  # as alternative text and caption
+    shutil.rmtree(tmp_path / "demos")
+    assert "No pictures of decoded motion" in write_training(run, tmp_path / "report").read_text()
 
 
 # ---- in a browser

@@ -227,3 +227,13 @@ def test_samples_differ_and_come_from_the_likeliest_codes(tmp_path: Path):
     greedy, points = policy.sample_traj(images, queries, ["x"], samples=2, top_k=1)
     assert (greedy[0] == policy.predict_codes(images, ["x"])[0]).all()
     assert np.allclose(points[0, 1], policy.predict_traj(images, queries, ["x"])[0])
+
+
+def test_a_live_episode_is_played_as_the_evaluation_would(libero_assets: Path, tmp_path: Path):
+    save_untrained_bundle(tmp_path / "policy.safetensors")
+    arguments = ["--suite", "libero_object", "--task", "0", "--episode", "2", "--max-steps", "2", "--formats", "png"]
+    arguments += ["--assets", str(libero_assets), "--checkpoint", str(tmp_path / "policy.safetensors")]
+    command.main([*arguments, "--out", str(tmp_path / "out")])
+    summary = json.loads((tmp_path / "out/libero_object-task00-episode002/predictions.json").read_text())
+    assert summary["text"] == "pick up the alphabet soup and place it in the basket"
+    assert len(summary["windows"]) == 1
