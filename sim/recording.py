@@ -17,6 +17,9 @@ from sim.prediction import Prediction
 ACTIONS = ("x", "y", "z", "rotation x", "rotation y", "rotation z", "gripper")
 PROPRIOCEPTION = (*(f"joint {number}" for number in range(1, 8)), "finger 1", "finger 2")
 
+PIECE = 3
+"""Steps of a path that share a colour; the SDK takes its time for every piece."""
+
 
 class RecordingMissing(UserError):
     """The Rerun SDK is not installed."""
@@ -79,17 +82,15 @@ class Recording:
     def _log_tracks(
         self, path: str, points: np.ndarray, size: tuple[int, int], color: np.ndarray | None = None
     ) -> None:
-        """Each time step of all moving points is one batch of segments with one colour."""
+        """All moving points, their paths in pieces of ``PIECE`` steps with one colour each."""
         chosen = points[:, moving(points, self._size)]
         # Rerun counts from the outer edge of the first pixel, OpenCV from its centre.
         pixels = to_pixels(chosen, size) + 0.5
-        segments = np.stack([pixels[:-1], pixels[1:]], 2)  # (t - 1, n, 2, 2)
-        steps, count = segments.shape[:2]
-        colors = time_colors(steps) if color is None else np.tile(color, (steps, 1))
-        self._stream.log(
-            path,
-            self._rr.LineStrips2D(list(segments.reshape(-1, 2, 2)), colors=np.repeat(colors, count, 0), radii=0.3),
-        )
+        starts = range(0, len(pixels) - 1, PIECE)
+        strips = [strip for start in starts for strip in pixels[start : start + PIECE + 1].transpose(1, 0, 2)]
+        colors = time_colors(len(starts)) if color is None else np.tile(color, (len(starts), 1))
+        colors = np.repeat(colors, pixels.shape[1], axis=0)
+        self._stream.log(path, self._rr.LineStrips2D(strips, colors=colors, radii=0.3))
 
     def _blueprint(self) -> Any:
         import rerun.blueprint as rrb
