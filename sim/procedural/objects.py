@@ -4,6 +4,7 @@ Each kind turns its facts into solid shapes (what grippers, tables and neighbour
 Packages that LIBERO models lying along y say so with `turn`: their numbers are those of the package standing on z.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ SEAM, SEEN_SEAM = 0.0029, 0.0134
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class Item(ABC):
     """What every object has. `start` is the body's place in its file, `inner` a body between it and its shapes."""
 
     folder: str
@@ -35,11 +36,13 @@ class Item:
     turn: Vec = UPRIGHT
     centre: Vec = (0.0, 0.0, 0.0)
 
+    @abstractmethod
     def solid(self) -> list[Shape]:
-        raise NotImplementedError
+        """What others collide with."""
 
+    @abstractmethod
     def skin(self) -> list[Shape]:
-        raise NotImplementedError
+        """What cameras see."""
 
     def model(self, name: str) -> Model:
         """The object as LIBERO loads it."""
