@@ -43,12 +43,12 @@ class Board:
 
     def frame(self, step: int, frame: Frame, prediction: Prediction) -> np.ndarray:
         """One picture of the film: header, panels, codes; the motion predicted at ``prediction.step`` as of now."""
-        return np.concatenate([self._header(frame, prediction), self.moment(step, frame, prediction)])
+        return np.concatenate([self._header(prediction), self.moment(step, frame, prediction)])
 
     def sheet(self, moments: Sequence[tuple[int, Frame, Prediction]]) -> np.ndarray:
         """Some moments below each other."""
         rows = [self.moment(step, frame, prediction) for step, frame, prediction in moments]
-        return np.concatenate([self._header(*moments[0][1:]), *rows])
+        return np.concatenate([self._header(moments[0][2]), *rows])
 
     def moment(self, step: int, frame: Frame, prediction: Prediction) -> np.ndarray:
         """Panels of all views, and below them codes and metrics: (h, w, 3) uint8."""
@@ -94,7 +94,7 @@ class Board:
         width = GAP + columns * (self._side + GAP)
         return width + width % 2
 
-    def _header(self, frame: Frame, prediction: Prediction) -> np.ndarray:
+    def _header(self, prediction: Prediction) -> np.ndarray:
         return self._text_block(self._width(len(self._labels(prediction))))
 
     @lru_cache(maxsize=4)  # noqa: B019 - a board lives as long as its clip

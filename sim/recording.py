@@ -77,7 +77,9 @@ class Recording:
                 if points is not None:
                     self._log_tracks(f"{view}/{kind}", points[number], size)
             for sample, points in enumerate(prediction.samples if prediction.samples is not None else ()):
-                self._log_tracks(f"{view}/sample_{sample}", points[number], size, SAMPLE_COLORS[sample % 8])
+                self._log_tracks(
+                    f"{view}/sample_{sample}", points[number], size, SAMPLE_COLORS[sample % len(SAMPLE_COLORS)]
+                )
 
     def _log_tracks(
         self, path: str, points: np.ndarray, size: tuple[int, int], color: np.ndarray | None = None
