@@ -20,6 +20,7 @@ import zmq
 
 from demos.cli import run
 from demos.errors import UserError
+from policy import DEFAULT_BUNDLE
 from policy.remote import PolicyClient, RemotePolicy, wire
 from policy.remote.wire import Encoding
 from robot_bridge.server import PolicyServer, warm_up
@@ -330,7 +331,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--count", type=int, default=4000, help="round trips of each kind")
     parser.add_argument("--seconds", type=float, default=10.0, help="duration of batching (each) and jitter")
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--checkpoint", default="checkpoints/default.safetensors")
+    parser.add_argument("--checkpoint", default=DEFAULT_BUNDLE)
     arguments = parser.parse_args(argv)
     for what in arguments.what:
         if what == "encodings":

@@ -5,13 +5,17 @@
 >>> actions = policy.act(images, proprio, ["put the cup on the plate"])  # doctest: +SKIP
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from policy.interface import Policy
     from policy.load import load_policy
 
-__all__ = ["Policy", "load_policy"]
+__all__ = ["DEFAULT_BUNDLE", "Policy", "load_policy"]
+
+DEFAULT_BUNDLE = Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
+"""The policy that every command uses when none is named."""
 
 
 def __getattr__(name: str) -> Any:

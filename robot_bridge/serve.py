@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from demos.cli import run
 from demos.errors import UserError
+from policy import DEFAULT_BUNDLE
 from policy.interface import Policy
 from robot_bridge import logs
 from robot_bridge.logs import fields
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> None:
         description="Serve a policy over ZeroMQ to our clients and to Isaac-GR00T's (docs/wire.md).",
         epilog="try it: python -m robot_bridge.serve & python -m sim.eval --policy tcp://127.0.0.1:5555 --episodes 2",
     )
-    parser.add_argument("--checkpoint", default="checkpoints/default.safetensors", help="the policy's bundle")
+    parser.add_argument("--checkpoint", default=DEFAULT_BUNDLE, help="the policy's bundle")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (this machine only)")
     parser.add_argument("--device", help="device of the policy (default: cuda if there is one, else cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the policy (default: torch's choice)")

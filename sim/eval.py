@@ -43,7 +43,6 @@ LIBERO_IMAGE_SIZE = 128
 WIDTH_OF_LOGS = 110
 SERVED = ("tcp://", "ipc://")
 """How the address of a policy server begins."""
-DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,9 +102,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="seed of episode 0; episode k has seed + k (default 0)",
     )
-    how.add_argument(
-        "--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: LIBERO_ASSETS, LIBERO's checkout, the hub"
-    )
+    how.add_argument("--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: see docs/assets.md")
     how.add_argument(
         "--fast-render",
         action=argparse.BooleanOptionalAction,
@@ -243,7 +240,7 @@ def _served(options: argparse.Namespace) -> "Policy":
 
 
 def _bundle(options: argparse.Namespace) -> "Policy":
-    path = options.checkpoint or DEFAULT_CHECKPOINT
+    path = options.checkpoint or DEFAULT_BUNDLE
     if not path.is_file():
         raise UserError(
             f"no bundle at {path}; name one with --checkpoint FILE (training ends with 'python -m policy.bundle'), "

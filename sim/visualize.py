@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 from demos import cli
 from demos.errors import UserError
 from demos.files import replacing
+from policy import DEFAULT_BUNDLE
 from sim import recording
 from sim.board import Board
 from sim.clips import RATE, Clip, Frame, demonstration, live, pictures, videos
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from policy.interface import Policy
 
 Item = TypeVar("Item")
-DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
 FORMATS = ("png", "mp4", "gif", "rrd")
 MOMENTS = 5
 """Rows of a sheet."""
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     episode.add_argument("--max-steps", type=int, metavar="N", help="step limit (default: the suite's own)")
     episode.add_argument("--assets", type=Path, metavar="DIR", help="LIBERO's assets")
     how = command.add_argument_group("how")
-    how.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT, metavar="FILE", help="bundle")
+    how.add_argument("--checkpoint", type=Path, default=DEFAULT_BUNDLE, metavar="FILE", help="bundle")
     how.add_argument("--samples", type=int, default=1, metavar="N", help="also draw N sampled predictions as a fan")
     how.add_argument("--top-k", type=int, default=10, metavar="K", help="samples are drawn from the K likeliest codes")
     how.add_argument("--sampling-seed", type=int, default=0, metavar="N", help="decides the samples (default 0)")
