@@ -29,6 +29,7 @@ from rich.logging import RichHandler
 
 from demos import cli
 from demos.errors import UserError
+from policy import DEFAULT_BUNDLE
 from sim import assets
 from sim.live_table import LiveTable
 from sim.results import Results, Settings, versions
