@@ -79,7 +79,7 @@ def _approach(arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Moti
         far = grasp.position - grasp.approach * 0.20
         yield from arm.move([far[0], far[1], max(far[2], height)], frame, tolerance=0.04, turn_tolerance=0.3)
     yield from arm.move(standoff, frame, tolerance=0.01)
-    yield from arm.move(grasp.position, frame, tolerance=0.004, turn_tolerance=0.06, speed=0.5)
+    yield from arm.move(grasp.position, frame, tolerance=0.004, turn_tolerance=0.06, speed=0.5, stall=8)
 
 
 def place(
