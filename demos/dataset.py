@@ -109,6 +109,16 @@ class FrameDataset:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_mapped": {}}  # else pickling would copy the images
 
+    @property
+    def proprio(self) -> np.ndarray:
+        """(frames, 9) float32 of all frames, when ``keys`` has proprio."""
+        return self._proprio
+
+    @property
+    def actions(self) -> np.ndarray:
+        """(frames, 7) float32 of all frames, when ``keys`` has actions."""
+        return self._actions
+
     def episode_of(self, indices: np.ndarray) -> np.ndarray:
         """(b,) the position in ``episodes`` of each frame's episode."""
         return self._episode[indices]

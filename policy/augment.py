@@ -69,8 +69,9 @@ def jitter(batch: int, config: AugmentConfig, rng: np.random.Generator) -> np.nd
 
 def to_float(images: Tensor, jitters: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
     """uint8 (b, v, h, w, 3) -> [0, 1], with the factors and offsets (b, 2, 3) of ``jitter`` applied."""
-    pixels = images.to(dtype)
     if jitters is None:
-        return pixels / 255
-    factor, offset = jitters[:, :, None, None, None].unbind(1)  # each (b, 1, 1, 1, 3)
-    return torch.addcmul(offset.to(dtype), pixels, (factor / 255).to(dtype)).clamp_(0, 1)
+        return images.to(dtype) / 255
+    b, v, h, w, c = images.shape
+    pixels = images.reshape(b, v * h, w * c).to(dtype)  # long rows: a sixth of the time that rows of three take
+    factor, offset = jitters.to(dtype).repeat(1, 1, w).unsqueeze(2).unbind(1)  # each (b, 1, w * c)
+    return pixels.mul_(factor / 255).add_(offset).clamp_(0, 1).view(images.shape)

@@ -24,6 +24,8 @@ from demos.errors import UserError
 from policy import augment, data
 from policy.augment import AugmentConfig
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
+from policy.kinematics import panda_hand_pose
+from policy.waypoints import next_changes
 from tokenizer.hydra_config import parse
 from tokenizer.train import track_frames
 from tokenizer.training import Batch, Recipe, Trainer, TrainingConfig
@@ -63,24 +65,25 @@ class InverseRecipe(Recipe):
             data.load_pretrained_vision(self.model.vision_encoder, config.model.vision_encoder)
         self.dtype = torch.bfloat16 if config.precision == "bf16-mixed" else torch.float32
         self.frames, self.codes = self._dataset(config.train_datasets)
-        self.texts = self._texts(self.frames)
+        self.texts, self.waypoints = self._texts(self.frames), self._waypoints(self.frames)
         self.num_samples = len(self.frames)
         if config.val_datasets:
             self.val_frames, self.val_codes = self._dataset(config.val_datasets)
-            self.val_texts = self._texts(self.val_frames)
+            self.val_texts, self.val_waypoints = self._texts(self.val_frames), self._waypoints(self.val_frames)
         if config.model.cond_on_proprio and config.model.normalize_proprio:
-            proprio = torch.from_numpy(self._all_proprio())
-            self.model.set_proprio_statistics(proprio.mean(0), proprio.std(0))
-
-    def _all_proprio(self) -> np.ndarray:
-        c = self.config
-        frames = FrameDataset(c.train_datasets, root=c.demos_root, keys={"proprio"}, mode="action")
-        return frames.frames_in_batch(np.arange(len(frames)))["proprio"]
+            self.model.set_proprio_statistics(torch.from_numpy(self.frames.proprio))
 
     def _texts(self, frames: FrameDataset) -> Tensor:
         if self.model.text_encoder is None:
             return torch.zeros(len(frames.texts), 0)
         return data.prepare_texts(self.model.text_encoder, frames.texts, self.config.tracks_root)
+
+    def _waypoints(self, frames: FrameDataset) -> Tensor:
+        """The hand's poses (frames, k, 9) at the waypoints after each frame."""
+        ahead = next_changes(
+            frames.actions[:, -1] > 0, frames.episode_of(np.arange(len(frames))), self.config.model.waypoints
+        )
+        return panda_hand_pose(torch.from_numpy(frames.proprio[:, :7]))[torch.from_numpy(ahead)]
 
     def _dataset(self, datasets: tuple[str, ...]) -> tuple[FrameDataset, np.ndarray]:
         """Frames, and the codes (sources, frames, codes) to choose from."""
@@ -126,15 +129,17 @@ class InverseRecipe(Recipe):
             "keep_codes": torch.from_numpy(rng.random(len(indices)) >= c.code_dropout),
             "actions": torch.from_numpy(actions),
             "mask": torch.from_numpy(mask),
+            "waypoints": self.waypoints[torch.from_numpy(indices)],
         }
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         images = augment.to_float(batch["images"], batch["jitter"], self.dtype)
         codes = self._codes(batch["codes"]) * batch["keep_codes"][:, None, None]
-        loss, predicted = self.model(
-            images, batch["text"], batch["proprio"], codes, batch["actions"], batch["mask"].float()
+        actions, mask = batch["actions"], batch["mask"]
+        loss, predicted, missed = self.model(
+            images, batch["text"], batch["proprio"], codes, actions, mask.float(), batch["waypoints"]
         )
-        return loss, action_measures(predicted, batch["actions"], batch["mask"])
+        return loss, action_measures(predicted, actions, mask) | waypoint_measures(missed)
 
     def evaluate(self, model: nn.Module, batches: int, device: torch.device) -> dict[str, float]:
         """Loss and errors with the codes of run time (forward dynamics' where there are any); loss without codes."""
@@ -150,9 +155,18 @@ class InverseRecipe(Recipe):
             images, text = augment.to_float(frames["images"]), self.val_texts[frames["text_ids"].cpu()].to(device)
             codes = self._codes(torch.from_numpy(self.val_codes[-1, indices]).to(device))
             actions, mask = frames["actions"], frames["action_mask"]
-            loss, predicted = model(images, text, frames["proprio"], codes, actions, mask.float())
-            blank, _ = model(images, text, frames["proprio"], torch.zeros_like(codes), actions, mask.float())
-            found = {"loss": loss, "loss_without_codes": blank, **action_measures(predicted, actions, mask)}
+            seen, felt = (
+                (images, text, frames["proprio"]),
+                (actions, mask.float(), self.val_waypoints[torch.from_numpy(indices)].to(device)),
+            )
+            loss, predicted, missed = model(*seen, codes, *felt)
+            blank, *_ = model(*seen, torch.zeros_like(codes), *felt)
+            found = {
+                "loss": loss,
+                "loss_without_codes": blank,
+                **action_measures(predicted, actions, mask),
+                **waypoint_measures(missed),
+            }
             measures.append({name: float(value) for name, value in found.items()})
         return {name: float(np.mean([m[name] for m in measures])) for name in measures[0]}
 
@@ -191,6 +205,11 @@ def action_measures(predicted: Tensor, actions: Tensor, mask: Tensor) -> dict[st
         "gripper_change_accuracy": (right * changes).sum() / changes.sum().clamp(min=1),
         "gripper_size": (predicted[..., -1].abs() * valid).sum() / valid.sum(),
     }
+
+
+def waypoint_measures(missed: Tensor | None) -> dict[str, Tensor]:
+    """By how many metres the next waypoint, and the one after it, were missed (b, k)."""
+    return {} if missed is None else {f"waypoint_{k + 1}_off": off for k, off in enumerate(missed.mean(0))}
 
 
 def main(argv: list[str]) -> None:

@@ -6,6 +6,7 @@ the pixels of a small window around where the point is: its motion.
 """
 
 from dataclasses import asdict, dataclass, field
+from math import sqrt
 from typing import Any, cast
 
 import torch
@@ -73,6 +74,8 @@ class Encoder(nn.Module):
         width = 2 * c.num_tracks * (1 if c.per_view else len(c.views))
         mask = {True: causal_mask, False: None, "diag": diagonal_mask}[c.causal_encoder]
         self.encoder_proj = nn.Linear(width, c.hidden_dim)
+        # a point moves by about a fiftieth of half the image a step: the first features should not be as small
+        nn.init.normal_(self.encoder_proj.weight, std=50 / sqrt(width))
         self.encoder = TransformerEncoder(
             c.num_codes, c.hidden_dim, c.num_layers, c.num_heads, c.attn_pdrop, mask=mask(c.num_codes) if mask else None
         )

@@ -66,6 +66,8 @@ class TrainingConfig:
     threads: int | None = None
     """CPU threads torch computes with"""
     seed: int = 0
+    init_from: str | None = None
+    """checkpoint of the same kind and size whose weights a new run starts from (fine-tuning)"""
     resume: bool = False
     """continue the run of this name"""
     log_interval: int = 50
@@ -175,6 +177,8 @@ class Trainer:
         self.max_steps = min(steps, default=None)
         self.order = DataOrder(recipe.num_samples, config.batch_size, config.seed)
         self.step, self.elapsed = 0, 0.0
+        if config.init_from and not config.resume:
+            checkpoint.load_weights(recipe.model, checkpoint.read(config.init_from, recipe.kind))
         trained = [p for p in recipe.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, config.lr, config.adam_betas, weight_decay=config.weight_decay)
         self.average = copy.deepcopy(recipe.model).requires_grad_(False).eval() if config.ema else None

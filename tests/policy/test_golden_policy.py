@@ -67,7 +67,7 @@ def test_golden_inverse_dynamics(golden: Path) -> None:
 
     inputs, outputs = case["inputs"], case["outputs"]
     views_apart = inputs["img_tokens"].unflatten(2, (2, -1)).transpose(1, 2)
-    condition = model.condition(views_apart, None, inputs["proprioception"][:, 0], inputs["codes"])
+    condition, _ = model.condition(views_apart, None, inputs["proprioception"][:, 0], inputs["codes"])
     assert close(condition, outputs["cond_tokens"])
     assert close(model.head.act(condition), outputs["act_mean"])
     losses, predicted = model.head.losses(condition, case["actions"])

@@ -79,6 +79,15 @@ def test_a_run_is_not_overwritten(trained: Path) -> None:
         train_tokenizer.main([*tokenizer_overrides(), *common(trained)])
 
 
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_a_run_starts_from_the_weights_it_is_given(trained: Path, kind: str) -> None:
+    main, overrides = TRAINERS[kind]
+    source = latest(trained, kind)
+    main([*overrides(trained), *common(trained, run="tuned", init_from=source, lr=0, max_steps=1)])
+    before, after = load_file(source), load_file(latest(trained, kind, "tuned"))
+    assert all((before[name] == after[name]).all() for name in before)
+
+
 def test_a_resumed_run_keeps_its_settings(trained: Path) -> None:
     with pytest.raises(UserError, match="lr="):
         train_tokenizer.main([*tokenizer_overrides(), *common(trained, resume="true", lr=0.5)])

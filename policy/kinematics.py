@@ -1,0 +1,53 @@
+"""Where the hand is, from the joint angles: forward kinematics of the Franka Emika Panda.
+
+Frames follow the modified Denavit-Hartenberg convention (Craig), with the parameters of Franka's documentation.
+"""
+
+from math import cos, pi, sin
+
+import torch
+from torch import Tensor
+
+POSE_DIM = 9
+"""of ``panda_hand_pose``: position and the first two columns of the rotation"""
+
+_LINKS = (  # a (m), d (m), alpha (rad) of each joint
+    (0.0, 0.333, 0.0),
+    (0.0, 0.0, -pi / 2),
+    (0.0, 0.316, pi / 2),
+    (0.0825, 0.0, pi / 2),
+    (-0.0825, 0.384, -pi / 2),
+    (0.0, 0.0, pi / 2),
+    (0.088, 0.0, pi / 2),
+)
+_FLANGE_TO_GRIP = 0.107 + 0.097
+"""metres along the last axis: to the flange, and from there to the point between the fingertips"""
+_HAND_TURN = -pi / 4
+"""of the hand about the flange's axis"""
+
+
+def panda_hand_pose(joints: Tensor) -> Tensor:
+    """Joint angles (..., 7) in radians -> pose (..., 9) of the point between the fingertips, in the robot's base frame.
+
+    Position (x, y, z) in metres, then the x and the y axis of the hand, which together give its rotation without
+    jumps (Zhou et al., On the Continuity of Rotation Representations, 2019).
+    """
+    with torch.autocast(joints.device.type, enabled=False):  # half precision would cost centimetres
+        rotation = torch.eye(3, dtype=joints.dtype, device=joints.device).expand(*joints.shape[:-1], 3, 3)
+        position = torch.zeros_like(joints[..., :3])
+        for joint, (a, d, alpha) in enumerate(_LINKS):
+            offset = joints.new_tensor([a, -d * sin(alpha), d * cos(alpha)])
+            position = position + rotation @ offset
+            rotation = rotation @ _turn(joints[..., joint], alpha)
+        position = position + _FLANGE_TO_GRIP * rotation[..., 2]
+        hand = joints.new_tensor([[cos(_HAND_TURN), -sin(_HAND_TURN)], [sin(_HAND_TURN), cos(_HAND_TURN)], [0.0, 0.0]])
+        axes = rotation @ hand  # (..., 3, 2)
+        return torch.cat([position, axes.transpose(-1, -2).flatten(-2)], -1)
+
+
+def _turn(theta: Tensor, alpha: float) -> Tensor:
+    """Rotation (..., 3, 3) by ``alpha`` about x, then by ``theta`` (...) about the new z."""
+    c, s, zero = theta.cos(), theta.sin(), torch.zeros_like(theta)
+    ca, sa = cos(alpha), sin(alpha)
+    rows = [c, -s, zero, s * ca, c * ca, zero - sa, s * sa, c * sa, zero + ca]
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))

@@ -1,0 +1,58 @@
+"""Waypoints: where the hand will be when its fingers next open or close.
+
+Nearly everything a hand does leads to such a place, and any demonstration tells where it was, so it is a target that
+comes for free and says more about the scene than the next action does: it trains the encoders to find what matters.
+The same idea picks the key frames of James and Davison, Q-attention (2022), section 4.1.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policy.kinematics import POSE_DIM
+
+
+def next_changes(closing: np.ndarray, episode: np.ndarray, count: int) -> np.ndarray:
+    """For each frame the frames (frames, count) of its episode at which the gripper's command changes next.
+
+    ``closing`` (frames,) bool is the command, ``episode`` (frames,) the episode of each frame, in order. After the
+    last change comes the episode's last frame.
+
+    >>> next_changes(np.array([0, 0, 1, 1, 0, 0], bool), np.zeros(6, int), 2).tolist()
+    [[2, 4], [2, 4], [4, 5], [4, 5], [5, 5], [5, 5]]
+    """
+    frames = np.arange(len(closing))
+    starts = np.flatnonzero(np.diff(episode, prepend=-1))
+    last = np.append(starts[1:], len(closing)) - 1  # of each episode
+    last_of = last[np.searchsorted(starts, frames, side="right") - 1]
+    changes = np.flatnonzero((closing[1:] != closing[:-1]) & (episode[1:] == episode[:-1])) + 1
+    after = np.searchsorted(changes, frames, side="right")
+    found = np.append(changes, np.full(count, len(closing)))[after[:, None] + np.arange(count)]
+    return np.minimum(found, last_of[:, None])
+
+
+class Waypoints(nn.Module):
+    """Predicts the next ``count`` waypoints as displacements from the hand's present pose, and what to make of them."""
+
+    def __init__(self, width: int, dim: int, count: int, hidden: int = 256):
+        super().__init__()
+        self.count = count
+        self.predict = nn.Sequential(
+            nn.Linear(width, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, count * POSE_DIM),
+        )
+        self.token = nn.Linear(POSE_DIM, dim)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (b, width) -> displacements (b, count, 9), as ``targets`` gives them; tokens (b, count, dim)."""
+        ahead = self.predict(features).unflatten(-1, (self.count, POSE_DIM)).float()
+        return ahead, self.token(ahead)
+
+    @staticmethod
+    def targets(poses: Tensor, now: Tensor) -> Tensor:
+        """Poses (b, count, 9) to come and the present one (b, 9) -> displacements: decimetres, x and y axis."""
+        ahead = poses - now.unsqueeze(1)
+        return torch.cat([ahead[..., :3] * 10, ahead[..., 3:]], -1)
