@@ -6,6 +6,7 @@ Codes are computed once for every frame of a dataset and kept on disk, keyed by 
 import hashlib
 import json
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import h5py
@@ -129,20 +130,24 @@ def foresee(
 def _cached_codes(
     frames: FrameDataset, codes: Callable[[np.ndarray], Tensor], source: str, cache: Path, say: Say, batch: int = 256
 ) -> np.ndarray:
-    identity = [source, *(_fingerprint(episode.file, episode.tracks, episode.index) for episode in frames.episodes)]
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
-    path = cache / f"codes-{key}.npy"
-    if path.exists():
-        return np.load(path, allow_pickle=False)
-    parts = []
-    for start in range(0, len(frames), batch):
-        if start % (batch * 40) == 0:
-            say(f"codes of {source}: frame {start} of {len(frames)}")
-        parts.append(codes(np.arange(start, min(start + batch, len(frames)))).cpu().numpy().astype(np.int32))
-    result = np.concatenate(parts)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, result, allow_pickle=False)
-    return result
+    """Codes (frames, codes) int32 of all frames, one cache file for each demonstration file."""
+    parts, done = [], 0
+    for _, of_file in groupby(frames.episodes, lambda episode: episode.file):
+        episodes = list(of_file)
+        identity = [source, *(_fingerprint(episode.file, episode.tracks, episode.index) for episode in episodes)]
+        path = cache / f"codes-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}.npy"
+        end = done + sum(episode.steps for episode in episodes)
+        if not path.exists():
+            say(f"codes of {source}: frame {done} of {len(frames)}")
+            starts = range(done, end, batch)
+            found = [
+                codes(np.arange(start, min(start + batch, end))).cpu().numpy().astype(np.int32) for start in starts
+            ]
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, np.concatenate(found), allow_pickle=False)
+        parts.append(np.load(path, allow_pickle=False))
+        done = end
+    return np.concatenate(parts)
 
 
 def _fingerprint(demo: Path, tracks: Path, index: int) -> list[str | int]:

@@ -14,9 +14,9 @@ from sim.experts.scene import Scene
 Motion = Generator[np.ndarray, None, None]
 
 OPEN, CLOSED = -1.0, 1.0
-TRANSLATION_GAIN = 10.0
-"""Action per metre of position error: half of the way per step, as 1 is 0.05 m."""
-MAX_ACTION_CHANGE = 0.2
+TRANSLATION_GAIN = 15.0
+"""Action per metre of position error: three quarters of the way per step, as 1 is 0.05 m."""
+MAX_ACTION_CHANGE = 0.3
 """Largest change of an arm action from one step to the next; keeps motions smooth."""
 
 
@@ -73,7 +73,7 @@ class Arm:
         turn_tolerance: float = 0.12,
         speed: float = 1.0,
         max_steps: int = 120,
-        stall: int = 25,
+        stall: int = 10,
         carrying: tuple[str, float] | None = None,
     ) -> Generator[np.ndarray, None, bool]:
         """Go to a pose; gives up when it comes no nearer for ``stall`` steps.
