@@ -72,6 +72,7 @@ class PolicyClient:
         self._request_ids = itertools.count(1)
         self._context: zmq.Context = zmq.Context.instance()
         self._socket: zmq.Socket | None = None
+        self._scratch = wire.Scratch()
 
     def get_action(
         self,
@@ -136,6 +137,7 @@ class PolicyClient:
         if self._socket is not None:
             self._socket.close(linger=0)
             self._socket = None
+            self._scratch = wire.Scratch()  # the old socket may still be reading from the old one
 
     def __enter__(self) -> "PolicyClient":
         return self
@@ -174,10 +176,11 @@ class PolicyClient:
             if observed_at is not None:
                 request["observed_at"] = observed_at
         socket = self._open()
-        frames = wire.encode(request, encoding, self._jpeg_quality)
+        frames = wire.encode(request, encoding, self._jpeg_quality, self._scratch)
         socket.setsockopt(zmq.SNDTIMEO, _milliseconds_until(ends))
         try:
-            socket.send_multipart([b"", *frames], copy=True)
+            # not copied: when the reply is here, the request has been sent, and its memory is free again
+            socket.send_multipart([b"", *frames], copy=False)
             while True:
                 if not socket.poll(_milliseconds_until(ends)):
                     raise zmq.Again
