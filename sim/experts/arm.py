@@ -54,7 +54,7 @@ class Arm:
         position: np.ndarray,
         rotation: np.ndarray,
         speed: float = 1.0,
-        turn_gain: float = 4.0,
+        turn_gain: float = 6.0,
         turn_speed: float = 0.5,
     ) -> Motion:
         """One control step towards a pose; ``speed`` and ``turn_speed`` bound the action's parts."""

@@ -48,11 +48,11 @@ def open_drawer(scene: Scene, arm: Arm, region: str, until: float = -0.155) -> M
     above = [standoff[0], standoff[1], max(arm.position[2], standoff[2])]
     yield from arm.move(above, frame, tolerance=0.04, turn_tolerance=0.4)
     yield from arm.move(standoff, tolerance=0.01, turn_tolerance=0.1)
-    yield from arm.move(handle, tolerance=0.005, speed=0.4, stall=8)
+    yield from arm.move(handle, tolerance=0.005, speed=0.6, stall=5)
     yield from arm.grip(CLOSED, 10)
     start = arm.position
     for step in range(90):
-        yield from arm.servo(start + outward * min(0.006 * step + 0.02, 0.2), frame, 0.6)
+        yield from arm.servo(start + outward * min(0.01 * step + 0.02, 0.2), frame, 0.8)
         if scene.joint(joint) < until:
             break
     yield from arm.grip(OPEN, 7)
