@@ -28,6 +28,7 @@ from demos.hdf5 import DemoHeader, DemoReader, DemoWriter
 from demos.tracks import TrackWriter, track_folder
 from sim import assets as assets_module
 from sim import libero
+from sim.cores import cores_for, pin
 from sim.selection import parse_suites, parse_tasks
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _header(env: "LiberoEnv", settings: Settings) -> DemoHeader:
 def collect(settings: Settings, tasks: list[libero.Task], episodes: int, workers: int, seed: int) -> list[Quota]:
     """Collect until every task has ``episodes`` demonstrations. Prints progress; returns what was reached."""
     quotas = [_quota(settings, task, episodes, seed) for task in tasks]
-    console = Console()
+    console, cores = Console(), cores_for(workers)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -172,7 +173,7 @@ def collect(settings: Settings, tasks: list[libero.Task], episodes: int, workers
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, _pools(workers) as pools:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, _pools(cores) as pools:
         bar = progress.add_task("demonstrations", total=episodes * len(quotas), completed=sum(q.done for q in quotas))
         running: dict[Future[Outcome], tuple[int, Quota]] = {}
         at_work: dict[int, Quota | None] = dict.fromkeys(range(workers))
@@ -197,7 +198,7 @@ def collect(settings: Settings, tasks: list[libero.Task], episodes: int, workers
                     _record(quota, future.result())
                 except BrokenProcessPool:
                     console.print(f"a worker died in {quota.task.suite} {quota.task.index}; starting another")
-                    pools[worker] = _pool(worker)
+                    pools[worker] = _pool(cores[worker])
                 idle.append(worker)
                 progress.update(bar, completed=sum(q.done for q in quotas))
                 if not console.is_terminal:
@@ -255,9 +256,9 @@ def _quota(settings: Settings, task: libero.Task, episodes: int, seed: int) -> Q
 
 
 @contextmanager
-def _pools(workers: int) -> Iterator[list[ProcessPoolExecutor]]:
+def _pools(cores: list[int | None]) -> Iterator[list[ProcessPoolExecutor]]:
     """One single-process pool a worker, so that each keeps the environment of its own task."""
-    pools = [_pool(worker) for worker in range(workers)]
+    pools = [_pool(core) for core in cores]
     try:
         yield pools
     except BaseException:
@@ -270,15 +271,14 @@ def _pools(workers: int) -> Iterator[list[ProcessPoolExecutor]]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _pool(worker: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(worker,))
+def _pool(core: int | None) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(core,))
 
 
-def _start(worker: int) -> None:
+def _start(core: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[worker % len(cores)]})
+    pin(core)
 
 
 def _end_with_parent() -> None:

@@ -4,7 +4,6 @@ It never sees the policy. For every chunk it sends an ``Observation`` and waits 
 episode it sends the ``Episode``. A broken environment is reported as a ``Failure``, never as a failed episode.
 """
 
-import os
 import signal
 import time
 import traceback
@@ -19,6 +18,7 @@ import numpy as np
 from demos.errors import UserError
 from sim import libero
 from sim.chunks import Chunks, OpenLoop, TemporalEnsemble
+from sim.cores import pin
 from sim.results import Episode
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ class Failure:
 def work(connection: Connection, rules: Rules, core: int | None) -> None:
     """Serve jobs from ``connection`` until it closes; the environment is kept while the task stays the same."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business: it closes the connection.
-    if core is not None:
-        os.sched_setaffinity(0, {core})
+    pin(core)
     env: LiberoEnv | None = None
     try:
         while (job := connection.recv()) is not None:
