@@ -24,14 +24,17 @@ STEPS_AFTER_SUCCESS = 40
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What is added to executed actions.
+    """What is added to the start and to executed actions.
 
     Args:
+        start: standard deviation (rad) of the noise on the first joint positions; the shipped initial states have it,
+            LIBERO's own reset does not.
         noise: standard deviation of Gaussian noise on the six arm numbers, drawn up to this for every episode.
         push_chance: chance per step that a push begins while the hand is open and high.
         push_size, push_steps: size (action units) and length of a push.
     """
 
+    start: float = 0.02
     noise: float = 0.08
     push_chance: float = 0.02
     push_size: float = 0.7
@@ -50,10 +53,14 @@ class Take:
 
 def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
     """Let the expert play the episode that ``seed`` places afresh; ``None`` if it fails within the step limit."""
+    rng = np.random.default_rng(seed)
     env.restart(seed=seed)
+    start = env.state()
+    joints = 1 + np.array(env.problem.robots[0]._ref_joint_pos_indexes)  # the first number of a state is the time
+    start[joints] += rng.normal(0.0, disturbance.start, len(joints))
+    env.set_state(start)
     for _ in range(SETTLE_STEPS):
         env.advance(SETTLE_ACTION)
-    rng = np.random.default_rng(seed)
     noise = float(rng.uniform(0.0, disturbance.noise))
     high = env.problem.robots[0].controller.ee_pos[2] - 0.08
     push, push_left = np.zeros(3), 0
