@@ -130,7 +130,7 @@ def _put_in_drawer(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
     target[2] = center[2] - 0.02
     if RECIPES[scene.category(name)].kind == "rim":
         target[:2] -= (rim_center(scene, name) - scene.position(name))[:2]
-    yield from place(scene, arm, name, target, clearance=0.14, drop=0.0)
+    yield from place(scene, arm, name, target, clearance=0.1, drop=0.0)
 
 
 def _put_on_region(scene: Scene, arm: Arm, name: str, region: str) -> Motion:

@@ -49,16 +49,16 @@ def open_drawer(scene: Scene, arm: Arm, region: str, until: float = -0.155) -> M
     yield from arm.move(above, frame, tolerance=0.04, turn_tolerance=0.4)
     yield from arm.move(standoff, tolerance=0.01, turn_tolerance=0.1)
     yield from arm.move(handle, tolerance=0.005, speed=0.6, stall=5)
-    yield from arm.grip(CLOSED, 10)
+    yield from arm.grip(CLOSED, 8)
     start = arm.position
     for step in range(90):
         yield from arm.servo(start + outward * min(0.01 * step + 0.02, 0.2), frame, 0.8)
         if scene.joint(joint) < until:
             break
-    yield from arm.grip(OPEN, 7)
-    yield from arm.move(arm.position - approach * 0.08, tolerance=0.02)
+    yield from arm.grip(OPEN, 5)
+    yield from arm.move(arm.position - approach * 0.08, tolerance=0.03)
     home = gripper_frame(arm.facing(SIDEWAYS))
-    yield from arm.move(arm.position + 0.12 * UP, home, tolerance=0.05, turn_tolerance=0.4)
+    yield from arm.move(arm.position + 0.1 * UP, home, tolerance=0.06, turn_tolerance=0.6)
 
 
 def close_drawer(scene: Scene, arm: Arm, region: str) -> Motion:
