@@ -137,7 +137,6 @@ class PolicyClient:
         if self._socket is not None:
             self._socket.close(linger=0)
             self._socket = None
-            self._scratch = wire.Scratch()  # the old socket may still be reading from the old one
 
     def __enter__(self) -> "PolicyClient":
         return self
@@ -179,8 +178,7 @@ class PolicyClient:
         frames = wire.encode(request, encoding, self._jpeg_quality, self._scratch)
         socket.setsockopt(zmq.SNDTIMEO, _milliseconds_until(ends))
         try:
-            # not copied: when the reply is here, the request has been sent, and its memory is free again
-            socket.send_multipart([b"", *frames], copy=False)
+            socket.send_multipart([b"", *frames])
             while True:
                 if not socket.poll(_milliseconds_until(ends)):
                     raise zmq.Again
