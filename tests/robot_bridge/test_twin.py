@@ -158,8 +158,10 @@ def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path)
     text = (CONFIGS / "twin.yaml").read_text()
     robot.write_text(text.replace("tcp://127.0.0.1:5601", state).replace("tcp://127.0.0.1:5602", target))
 
+    bare = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}  # which these tests have set
+
     def start(*command: str, **options) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, **options)
+        return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, env=bare, **options)
 
     server = start("-c", SERVER, policy)
     twin = start("-m", "robot_bridge.twin", "--state-address", state, "--target-address", target, stdin=subprocess.PIPE)
