@@ -191,14 +191,13 @@ class PolicyServer:
         """Takes in what has arrived. The caller holds the lock."""
         while True:
             try:
-                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            parts = [frame.buffer for frame in frames]
             # A REQ socket puts an empty frame before its message, and so does our client.
-            self._answer(peer.bytes, parts[1:] if parts and not parts[0] else parts)
+            self._answer(peer, frames[1:] if frames and not frames[0] else frames)
 
-    def _answer(self, peer: bytes, frames: list[memoryview]) -> None:
+    def _answer(self, peer: bytes, frames: list[bytes]) -> None:
         """Answers one message, or lets it wait for the policy. Nothing that arrives can raise from here."""
         received = time.monotonic()
         envelope: dict[str, Any] = {}

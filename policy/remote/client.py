@@ -72,7 +72,6 @@ class PolicyClient:
         self._request_ids = itertools.count(1)
         self._context: zmq.Context = zmq.Context.instance()
         self._socket: zmq.Socket | None = None
-        self._scratch = wire.Scratch()
 
     def get_action(
         self,
@@ -175,10 +174,10 @@ class PolicyClient:
             if observed_at is not None:
                 request["observed_at"] = observed_at
         socket = self._open()
-        frames = wire.encode(request, encoding, self._jpeg_quality, self._scratch)
+        frames = wire.encode(request, encoding, self._jpeg_quality)
         socket.setsockopt(zmq.SNDTIMEO, _milliseconds_until(ends))
         try:
-            socket.send_multipart([b"", *frames])
+            socket.send_multipart([b"", *frames], copy=True)
             while True:
                 if not socket.poll(_milliseconds_until(ends)):
                     raise zmq.Again

@@ -66,55 +66,32 @@ _NPY_HEADER = re.compile(
 )
 
 
-class Scratch:
-    """Memory for the arrays of one sender's messages, kept from one message to the next because fresh pages are slow.
-
-    A message lives in it until the next one is encoded.
-    """
-
-    def __init__(self) -> None:
-        self._memory = memoryview(bytearray())
-
-    def take(self, size: int) -> memoryview:
-        """``size`` bytes, with whatever was there before."""
-        if size > len(self._memory):
-            self._memory = memoryview(bytearray(size))
-        return self._memory[:size]
-
-
 class _Body:
     """The second frame of a ``RAW`` message while it is put together; every array starts at a multiple of 64 bytes."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[int, Any]] = []
+        self._parts: list[Any] = []
         self._size = 0
 
-    def append(self, data: bytes | memoryview) -> int:
-        """Adds ``data`` and returns its offset."""
-        offset = self._size + -self._size % 64
-        self._parts.append((offset, data))
-        self._size = offset + len(data)
+    def append(self, data: Any, size: int) -> int:
+        """Adds ``size`` bytes of ``data`` and returns their offset."""
+        padding = -self._size % 64
+        if padding:
+            self._parts.append(bytes(padding))
+        offset = self._size + padding
+        self._parts.append(data)
+        self._size = offset + size
         return offset
 
-    def frames(self, scratch: Scratch) -> list[memoryview]:
+    def frames(self) -> list[bytes]:
         """The frame, if there is anything in it."""
-        if not self._parts:
-            return []
-        frame, end = scratch.take(self._size), 0
-        for offset, data in self._parts:
-            frame[end:offset] = bytes(offset - end)
-            end = offset + len(data)
-            frame[offset:end] = data
-        return [frame]
+        return [b"".join(self._parts)] if self._parts else []
 
 
-def encode(
-    message: Any, encoding: Encoding = Encoding.RAW, jpeg_quality: int | None = None, scratch: Scratch | None = None
-) -> list[Any]:
-    """The frames (bytes-like) of ``message``: one, or for ``RAW`` with arrays two: header and body.
+def encode(message: Any, encoding: Encoding = Encoding.RAW, jpeg_quality: int | None = None) -> list[bytes]:
+    """The frames of ``message``: one, or for ``RAW`` with arrays two: header and body.
 
-    With ``jpeg_quality`` (1 to 100, ``RAW`` only) uint8 arrays (..., h, w, 3) travel as JPEG. The body is written to
-    ``scratch``, by default to memory of its own.
+    With ``jpeg_quality`` (1 to 100, ``RAW`` only) uint8 arrays (..., h, w, 3) travel as JPEG.
     """
     body = _Body()
 
@@ -128,8 +105,8 @@ def encode(
         if encoding is Encoding.RAW:
             if jpeg_quality is not None and value.dtype == np.uint8 and value.ndim >= 3 and value.shape[-1] == 3:
                 return _pack_jpeg(value, body, jpeg_quality)
-            data = np.ascontiguousarray(value).data.cast("B") if value.size else b""
-            return {"__buffer__": body.append(data), "dtype": value.dtype.str, "shape": value.shape}
+            offset = body.append(np.ascontiguousarray(value), value.nbytes)
+            return {"__buffer__": offset, "dtype": value.dtype.str, "shape": value.shape}
         if encoding is Encoding.NPY:
             return {"__ndarray_class__": True, "as_npy": _npy_bytes(value)}
         fields = {"nd": True, "type": value.dtype.str, "kind": "", "shape": value.shape, "data": value.tobytes()}
@@ -143,7 +120,7 @@ def encode(
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WireError(f"cannot encode the message: {error}") from None
-    return [header, *body.frames(scratch or Scratch())]
+    return [header, *body.frames()]
 
 
 def decode(frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[Any, Encoding | None]:
@@ -284,7 +261,7 @@ def _pack_jpeg(images: np.ndarray, body: _Body, quality: int) -> dict:
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=quality)
         data = stream.getvalue()
-        places.append([body.append(data), len(data)])
+        places.append([body.append(data, len(data)), len(data)])
     return {"__jpeg__": places, "shape": images.shape}
 
 
