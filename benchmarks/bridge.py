@@ -86,7 +86,8 @@ def serve_groot(ready: Connection) -> None:
     ready.send(f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}")
     while True:
         request = msgpack.unpackb(
-            socket.recv(), object_hook=lambda f: np.load(io.BytesIO(f["as_npy"])) if "as_npy" in f else f
+            socket.recv(),
+            object_hook=lambda f: np.load(io.BytesIO(f["as_npy"]), allow_pickle=False) if "as_npy" in f else f,
         )
         socket.send(msgpack.packb([{"action": infer(request["data"]["observation"])}, {}], default=npy))
 
@@ -112,7 +113,8 @@ def ask_groot(address: str) -> Ask:
     def ask() -> Any:
         socket.send(msgpack.packb({"endpoint": "get_action", "data": {"observation": seen}}, default=npy))
         return msgpack.unpackb(
-            socket.recv(), object_hook=lambda f: np.load(io.BytesIO(f["as_npy"])) if "as_npy" in f else f
+            socket.recv(),
+            object_hook=lambda f: np.load(io.BytesIO(f["as_npy"]), allow_pickle=False) if "as_npy" in f else f,
         )
 
     return ask

@@ -163,7 +163,7 @@ class InverseDynamics(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The training step: loss, predicted actions (b, t, 7), and by how much waypoints are missed (b, k) in metres.
 
-        ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the hand's next ones.
+        ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the displacements to the next ones.
         """
         condition, ahead = self.observe(images, text, proprio, codes)
         losses, predicted = self.head.losses(condition, actions)
@@ -171,8 +171,7 @@ class InverseDynamics(nn.Module):
         loss = (losses * mask).sum() / mask.sum().clamp(min=1)
         if ahead is None:
             return loss, predicted, None
-        targets = self.waypoints.targets(_given(waypoints, "waypoints"), panda_hand_pose(proprio[:, :7]))
-        off = ahead - targets
+        off = ahead - _given(waypoints, "waypoints")
         return loss + off.abs().sum(-1).mean(), predicted, off.detach()[..., :3].norm(dim=-1) / 10
 
 

@@ -25,7 +25,7 @@ from policy import augment, data
 from policy.augment import AugmentConfig
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.kinematics import panda_hand_pose
-from policy.waypoints import next_changes
+from policy.waypoints import displacements, next_changes
 from tokenizer.hydra_config import parse
 from tokenizer.train import track_frames
 from tokenizer.training import Batch, Recipe, Trainer, TrainingConfig
@@ -79,11 +79,11 @@ class InverseRecipe(Recipe):
         return data.prepare_texts(self.model.text_encoder, frames.texts, self.config.tracks_root)
 
     def _waypoints(self, frames: FrameDataset) -> Tensor:
-        """The hand's poses (frames, k, 9) at the waypoints after each frame."""
-        ahead = next_changes(
-            frames.actions[:, -1] > 0, frames.episode_of(np.arange(len(frames))), self.config.model.waypoints
-        )
-        return panda_hand_pose(torch.from_numpy(frames.proprio[:, :7]))[torch.from_numpy(ahead)]
+        """The displacements (frames, k, 9) from the hand to its next waypoints."""
+        episode = frames.episode_of(np.arange(len(frames)))
+        ahead = next_changes(frames.actions[:, -1] > 0, episode, self.config.model.waypoints)
+        poses = panda_hand_pose(torch.from_numpy(frames.proprio[:, :7]))
+        return displacements(poses[torch.from_numpy(ahead)], poses)
 
     def _dataset(self, datasets: tuple[str, ...]) -> tuple[FrameDataset, np.ndarray]:
         """Frames, and the codes (sources, frames, codes) to choose from."""
@@ -155,12 +155,10 @@ class InverseRecipe(Recipe):
             images, text = augment.to_float(frames["images"]), self.val_texts[frames["text_ids"].cpu()].to(device)
             codes = self._codes(torch.from_numpy(self.val_codes[-1, indices]).to(device))
             actions, mask = frames["actions"], frames["action_mask"]
-            seen, felt = (
-                (images, text, frames["proprio"]),
-                (actions, mask.float(), self.val_waypoints[torch.from_numpy(indices)].to(device)),
-            )
-            loss, predicted, missed = model(*seen, codes, *felt)
-            blank, *_ = model(*seen, torch.zeros_like(codes), *felt)
+            waypoints = self.val_waypoints[torch.from_numpy(indices)].to(device)
+            seen, wanted = (images, text, frames["proprio"]), (actions, mask.float(), waypoints)
+            loss, predicted, missed = model(*seen, codes, *wanted)
+            blank, *_ = model(*seen, torch.zeros_like(codes), *wanted)
             found = {
                 "loss": loss,
                 "loss_without_codes": blank,

@@ -31,6 +31,12 @@ def next_changes(closing: np.ndarray, episode: np.ndarray, count: int) -> np.nda
     return np.minimum(found, last_of[:, None])
 
 
+def displacements(poses: Tensor, now: Tensor) -> Tensor:
+    """Poses (b, count, 9) to come and the present one (b, 9) -> what separates them: decimetres, x and y axis."""
+    ahead = poses - now.unsqueeze(1)
+    return torch.cat([ahead[..., :3] * 10, ahead[..., 3:]], -1)
+
+
 class Waypoints(nn.Module):
     """Predicts the next ``count`` waypoints as displacements from the hand's present pose, and what to make of them."""
 
@@ -47,12 +53,6 @@ class Waypoints(nn.Module):
         self.token = nn.Linear(POSE_DIM, dim)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (b, width) -> displacements (b, count, 9), as ``targets`` gives them; tokens (b, count, dim)."""
+        """Features (b, width) -> displacements (b, count, 9), see ``displacements``; tokens (b, count, dim)."""
         ahead = self.predict(features).unflatten(-1, (self.count, POSE_DIM)).float()
         return ahead, self.token(ahead)
-
-    @staticmethod
-    def targets(poses: Tensor, now: Tensor) -> Tensor:
-        """Poses (b, count, 9) to come and the present one (b, 9) -> displacements: decimetres, x and y axis."""
-        ahead = poses - now.unsqueeze(1)
-        return torch.cat([ahead[..., :3] * 10, ahead[..., 3:]], -1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.kinematics import panda_hand_pose
-from policy.waypoints import Waypoints, next_changes
+from policy.waypoints import displacements, next_changes
 
 
 def test_the_hand_is_where_the_maker_says_it_is() -> None:
@@ -49,4 +49,4 @@ def test_waypoints_lie_ahead_in_the_same_episode(steps: list[tuple[bool, int]], 
 
 def test_a_hand_at_its_waypoint_has_nowhere_to_go() -> None:
     pose = panda_hand_pose(torch.rand(3, 7))
-    assert not Waypoints.targets(pose[:, None], pose).any()
+    assert not displacements(pose[:, None], pose).any()
