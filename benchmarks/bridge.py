@@ -1,9 +1,10 @@
 """The policy server beside the field's: ``python -m benchmarks.bridge [round-trip|batching|jitter]``.
 
 round-trip: a policy that returns at once, 2 x 128 x 128 x 3 uint8 and the state, loopback; ours against GR00T's
-encoding (npy in msgpack, REQ/REP) and against openpi's websocket (msgpack frames), alternating in one run.
+encoding (npy in msgpack, REQ/REP), openpi's websocket (msgpack frames) and frames that nobody reads, alternating.
 batching: requests a second of 8 clients at once and of one after the other, with the default bundle.
-jitter: how late the control loop's ticks are at 20 Hz while a policy computes in another process.
+jitter: how late the control loop's ticks are at 20 Hz while a policy computes in another process, with real-time
+priority and without.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from demos.errors import UserError
 from policy import DEFAULT_BUNDLE
 from policy.remote import PolicyClient, RemotePolicy, wire
 from policy.remote.wire import Encoding
+from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 from robot_bridge.server import PolicyServer, warm_up
 
 VIEWS = ("agentview", "eye_in_hand")
@@ -174,6 +176,30 @@ def ask_ours(address: str) -> Ask:
     return lambda: client.get_action(seen)
 
 
+def serve_frames(ready: Connection) -> None:
+    """Frames that nobody looks at: what ZeroMQ alone costs."""
+    socket: zmq.Socket = zmq.Context().socket(zmq.ROUTER)
+    ready.send(f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}")
+    reply = wire.encode({"reply": [{"action": ACTIONS}, {}]})
+    while True:
+        peer, *_ = socket.recv_multipart()
+        socket.send_multipart([peer, b"", *reply])
+
+
+def ask_frames(address: str) -> Ask:
+    """Sends the same bytes as our client."""
+    socket: zmq.Socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket.linger = 0
+    socket.connect(address)
+    request = [b"", *wire.encode({"endpoint": "get_action", "data": {"observation": observation()}})]
+
+    def ask() -> Any:
+        socket.send_multipart(request)
+        return socket.recv_multipart()
+
+    return ask
+
+
 def started(serve: Callable[[Connection], None]) -> tuple[multiprocessing.Process, str]:
     """A server in a process of its own, and its address."""
     here, there = multiprocessing.Pipe()
@@ -185,11 +211,12 @@ def started(serve: Callable[[Connection], None]) -> tuple[multiprocessing.Proces
 
 
 def round_trip(count: int) -> None:
-    """Alternates between the three in blocks, so that a busy moment of the machine meets all of them."""
+    """Alternates between them in blocks, so that a busy moment of the machine meets all of them."""
     kinds = {
         "ours": (serve_ours, ask_ours),
         "GR00T-style": (serve_groot, ask_groot),
         "websocket": (serve_websocket, ask_websocket),
+        "bare ZeroMQ": (serve_frames, ask_frames),
     }
     servers: list[multiprocessing.Process] = []
     asks: dict[str, Ask] = {}
@@ -260,7 +287,30 @@ def _ask_for(address: str, seconds: float, parent: Connection) -> None:
 
 
 def jitter(seconds: float) -> None:
-    """The twin, a server whose policy computes 80 ms a chunk, and the loop: each in a process of its own."""
+    """The twin, a server whose policy computes 80 ms a chunk, and the loop: each in a process of its own.
+
+    The loop runs in turns with real-time priority, as ``robot_bridge.run`` does by default, and without.
+    """
+    _, address = started(_serve_busy)
+    _, states = started(_run_twin)
+    late: dict[int, list[float]] = {0: [], DEFAULT_PRIORITY: []}
+    for priority in (*late, *late):
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.Process(target=_loop, args=(there, address, states, priority, seconds), daemon=True)
+        process.start()
+        late[priority] += here.recv()
+        process.join()
+    print(f"{'ticks at 20 Hz':22s}{'number':>8s}{'p50 ms':>9s}{'p99 ms':>9s}{'max ms':>9s}{'over 10 ms':>12s}")
+    for priority, values in late.items():
+        milliseconds = np.array(values) * 1e3
+        p50, p99 = np.percentile(milliseconds, [50, 99])
+        name = f"priority {priority}" if priority else "ordinary process"
+        share = f"{(milliseconds > 10).mean():.2%}"
+        print(f"{name:22s}{len(values):8d}{p50:9.3f}{p99:9.3f}{milliseconds.max():9.3f}{share:>12s}")
+
+
+def _loop(parent: Connection, server: str, twin: str, priority: int, seconds: float) -> None:
+    """Sends how late (s) each tick came."""
     from robot_bridge.chunks import OverlapBlend
     from robot_bridge.config import read_robot
     from robot_bridge.drivers.link import RobotLink
@@ -270,20 +320,16 @@ def jitter(seconds: float) -> None:
     from robot_bridge.run import PolicyQuestion
 
     config = read_robot("twin")
-    server, address = started(_serve_busy)
-    twin, states = started(_run_twin)
-    state_address, target_address = states.split()
+    state_address, target_address = twin.split()
+    arm = Kinematics(load_model(config.model), config.joints, config.site, "base")
+    prefer_this_process(priority)
     link = RobotLink(state_address, target_address, 7)
     link.wait(VIEWS, 60)
-    arm = Kinematics(load_model(config.model), config.joints, config.site, "base")
-    asker = Asker(PolicyQuestion(PolicyClient(address), VIEWS, "wave"))
+    asker = Asker(PolicyQuestion(PolicyClient(server), VIEWS, "wave"))
     loop = ControlLoop(config, link, arm, asker, OverlapBlend(), views=VIEWS, image_size=(128, 128))
-    report = loop.run(seconds)
+    parent.send(loop.run(seconds).late)
     asker.close()
     link.close()
-    for process in (server, twin):
-        process.kill()
-    print(report.summary())
 
 
 class _BusyPolicy(InstantPolicy):
@@ -331,7 +377,7 @@ def main(argv: list[str]) -> None:
         "what", nargs="*", default=["encodings", "round-trip"], help="encodings round-trip batching jitter"
     )
     parser.add_argument("--count", type=int, default=4000, help="round trips of each kind")
-    parser.add_argument("--seconds", type=float, default=10.0, help="duration of batching (each) and jitter")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each part of batching and jitter")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--checkpoint", default=DEFAULT_BUNDLE)
     arguments = parser.parse_args(argv)

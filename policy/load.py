@@ -1,5 +1,6 @@
 """Opening bundles: one file -> a policy that is ready to act."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -29,8 +30,13 @@ def build(bundle: Checkpoint) -> Amplify:
 
 
 def load_policy(path: str | Path, device: str = "cpu", threads: int | None = None) -> Amplify:
-    """Opens a bundle (.safetensors). ``threads`` sets how many threads torch computes with, in this whole process."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    """Opens a bundle (.safetensors). ``threads`` sets how many threads torch computes with, in this whole process.
+
+    By default that is all cores but one: what feeds a policy (simulator, network, cameras) needs the other, and while
+    it runs there, a torch thread that shares the core makes all of them wait (measured: docs/robot.md).
+    """
+    if threads is None:
+        threads = min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1))
+    torch.set_num_threads(threads)
     policy = build(checkpoint.read(path, "bundle"))
     return policy.to(device)

@@ -18,6 +18,7 @@ from robot_bridge.chunks import Joiner, OverlapBlend, TemporalEnsemble
 from robot_bridge.config import RobotConfig, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import Answer, Asker, ControlLoop, Observation, Recorder, Tick
+from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 
 TOKEN_VARIABLE = "ROBOT_BRIDGE_TOKEN"
 
@@ -111,9 +112,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--keys", help="this client's .key_secret file, for an encrypted server")
     parser.add_argument("--server-key", help="the server's server.key file")
     parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="send images as JPEG, 1 to 100, on slow networks")
+    parser.add_argument(
+        "--priority",
+        type=int,
+        default=DEFAULT_PRIORITY,
+        help=f"real-time priority, 1 to 99; 0: as any process (default {DEFAULT_PRIORITY}, where the system grants it)",
+    )
     arguments = parser.parse_args(argv)
     if not 1 <= arguments.rate <= 1000:
         raise UserError("--rate must be 1 to 1000 Hz")
+    if not 0 <= arguments.priority <= 99:
+        raise UserError("--priority must be 0 to 99")
     logs.configure()
     config = read_robot(arguments.robot)
 
@@ -123,6 +132,7 @@ def main(argv: list[str]) -> None:
     model = load_model(config.model)
     base = "base" if config.model == "robosuite:panda" else None
     arm = Kinematics(model, config.joints, config.site, base)
+    prefer_this_process(arguments.priority)  # before the threads that serve the loop start, so that they inherit it
     client = PolicyClient(
         arguments.server,
         timeout=arguments.timeout,

@@ -17,6 +17,7 @@ pytest.importorskip("mink")
 pytest.importorskip("robosuite")
 
 from demos.errors import UserError
+from policy.remote import PolicyClient
 from robot_bridge.config import CONFIGS, RobotConfigError, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.kinematics import Kinematics
@@ -135,21 +136,6 @@ def test_the_twin_goes_where_it_is_told_and_holds_when_nobody_tells(tmp_path):
         link.close()
 
 
-SERVER = """
-import sys, time, numpy as np
-from robot_bridge.server import PolicyServer
-class Reach:
-    views = ("agentview", "eye_in_hand"); image_size = (128, 128); action_horizon = 16
-    def act(self, images, proprio, text):
-        time.sleep(0.05)
-        actions = np.zeros((len(text), 16, 7), np.float32)
-        actions[..., 1] = 0.6 * np.sin(time.monotonic()); actions[..., 2] = -0.4 * np.cos(time.monotonic())
-        return actions
-    def describe(self): return {"name": "reach"}
-server = PolicyServer(Reach(), sys.argv[1]); print("up", flush=True); server.run()
-"""
-
-
 @pytest.mark.slow
 def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path):
     seconds = float(os.environ.get("TWIN_SECONDS", "60"))
@@ -163,9 +149,14 @@ def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path)
     def start(*command: str, **options) -> subprocess.Popen:
         return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, env=bare, **options)
 
-    server = start("-c", SERVER, policy)
+    def start_server() -> subprocess.Popen:
+        process = start("-m", "robot_bridge.serve", "--bind", policy)  # the default bundle
+        with PolicyClient(policy, timeout=60) as client:
+            assert client.ping()
+        return process
+
+    server = start_server()
     twin = start("-m", "robot_bridge.twin", "--state-address", state, "--target-address", target, stdin=subprocess.PIPE)
-    assert server.stdout.readline() == "up\n"
     assert twin.stdout.readline().startswith("twin:")
     arguments = ("--server", policy, "--robot", str(robot), "--timeout", "0.5", "--record", str(tmp_path / "record"))
     loop = start("-m", "robot_bridge.run", *arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -185,8 +176,7 @@ def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path)
         held = time.monotonic() - killed
         until(lambda: seen("stopped: ", killed), 10)
         stopped = time.monotonic() - killed
-        server = start("-c", SERVER, policy)
-        assert server.stdout.readline() == "up\n"
+        server = start_server()
         loop.stdin.write("r\n")
         loop.stdin.flush()
         reset = time.monotonic()
