@@ -316,6 +316,7 @@ def _loop(parent: Connection, server: str, twin: str, priority: int, seconds: fl
     from robot_bridge.drivers.link import RobotLink
     from robot_bridge.kinematics import Kinematics
     from robot_bridge.loop import Asker, ControlLoop
+    from robot_bridge.osc import OscReference
     from robot_bridge.panda import load_model
     from robot_bridge.run import PolicyQuestion
 
@@ -326,7 +327,10 @@ def _loop(parent: Connection, server: str, twin: str, priority: int, seconds: fl
     link = RobotLink(state_address, target_address, 7)
     link.wait(VIEWS, 60)
     asker = Asker(PolicyQuestion(PolicyClient(server), VIEWS, "wave"))
-    loop = ControlLoop(config, link, arm, asker, OverlapBlend(), views=VIEWS, image_size=(128, 128))
+    reference = OscReference(config.osc, 1 / 20)
+    loop = ControlLoop(
+        config, link, arm, asker, OverlapBlend(), views=VIEWS, image_size=(128, 128), reference=reference
+    )
     parent.send(loop.run(seconds).late)
     asker.close()
     link.close()

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +61,18 @@ class OscConfig:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """How late things are, in seconds; a chunk's first actions have passed by then and are skipped.
+
+    camera: from exposure until an image is here, where the camera does not say so itself. arm: how long after the
+    control period of a target the arm gets there; the report of a run says what it was.
+    """
+
+    camera: float = 0.0
+    arm: float = 0.0
+
+
+@dataclass(frozen=True)
 class RobotConfig:
     """One arm behind the two sockets of docs/robot_protocol.md."""
 
@@ -83,6 +95,12 @@ class RobotConfig:
     cameras: Mapping[str, str] = field(default_factory=dict)
     """Policy view -> name that the robot's camera publishes under; views that are not named keep theirs."""
     osc: OscConfig = OscConfig()
+    latency: Latency = Latency()
+
+    @property
+    def is_training_arm(self) -> bool:
+        """Whether the robot has the joints of the arm that policies for LIBERO are trained with."""
+        return self.model == "robosuite:panda"
 
 
 def read_robot(path: str | Path) -> RobotConfig:
@@ -115,8 +133,9 @@ def _robot(top: "_Section", folder: Path) -> RobotConfig:
     if "camera_address" in top:
         extra["camera_address"] = top.text("camera_address")
     if "osc" in top:
-        osc = top.section("osc")
-        extra["osc"] = OscConfig(**{key: osc.positive(key) for key in osc.keys()})  # noqa: SIM118
+        extra["osc"] = OscConfig(**_numbers_of(OscConfig, top.section("osc")))
+    if "latency" in top:
+        extra["latency"] = Latency(**_numbers_of(Latency, top.section("latency"), or_zero=True))
     if "gripper_open" in top:
         extra["gripper_open"] = top.positive("gripper_open")
     config = RobotConfig(
@@ -133,6 +152,14 @@ def _robot(top: "_Section", folder: Path) -> RobotConfig:
     )
     top.close()
     return config
+
+
+def _numbers_of(kind: type, section: "_Section", or_zero: bool = False) -> dict[str, float]:
+    """Those fields of a dataclass of numbers that the section has."""
+    names = [entry.name for entry in fields(kind) if entry.name in section]
+    values = {name: section.positive(name, or_zero) for name in names}
+    section.close()
+    return values
 
 
 def _safety(section: "_Section", dof: int) -> SafetyConfig:
@@ -225,10 +252,11 @@ class _Section:
             raise RobotConfigError(f"{self._path}{key} must be a list of names")
         return value
 
-    def positive(self, key: str) -> float:
+    def positive(self, key: str, or_zero: bool = False) -> float:
         value = self.take(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise RobotConfigError(f"{self._path}{key} must be a number above 0, not {value!r}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not (0 < value < float("inf") or (or_zero and value == 0)):
+            raise RobotConfigError(f"{self._path}{key} must be a number above 0{', or 0' * or_zero}, not {value!r}")
         return float(value)
 
     def numbers(self, key: str, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from robot_bridge.config import RobotConfigError
-from robot_bridge.osc import rotation_quaternion
+from robot_bridge.rotations import rotation_quaternion
 
 ITERATIONS = 8
 POSITION_ENOUGH, ROTATION_ENOUGH = 1e-4, 1e-3

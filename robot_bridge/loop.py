@@ -15,8 +15,8 @@ import numpy as np
 
 from robot_bridge.chunks import Joiner
 from robot_bridge.config import RobotConfig
-from robot_bridge.drivers.link import RobotLink
-from robot_bridge.osc import OscReference
+from robot_bridge.drivers.link import Picture, RobotLink
+from robot_bridge.latency import following_delay
 from robot_bridge.safety import Command, Mode, Poses, SafetyFilter
 
 log = logging.getLogger("robot_bridge.loop")
@@ -30,9 +30,25 @@ class Arm(Poses, Protocol):
     def solve(self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray: ...
 
 
+class HandReference(Protocol):
+    """Where actions move the hand: ``robot_bridge.osc.OscReference``; ``joints`` are its own arm's."""
+
+    @property
+    def joints(self) -> np.ndarray: ...
+
+    def advance(
+        self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def rest(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Observation:
-    """What the policy sees at one tick: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (2,) m."""
+    """What the policy sees at one time: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (2,) m.
+
+    ``tick`` is the control period that a chunk's first action is meant for, ``at`` the monotonic time (s).
+    """
 
     tick: int
     at: float
@@ -139,6 +155,8 @@ class Report:
     interventions: dict[str, int] = field(default_factory=dict)
     events: list[tuple[float, str, str]] = field(default_factory=list)
     """Changes of mode: time, mode, reason."""
+    arm_latency: float | None = None
+    """Seconds after its control period that the arm got where it was told; None when it did not move."""
 
     def summary(self) -> dict[str, Any]:
         """Numbers for a person: milliseconds and counts."""
@@ -150,6 +168,7 @@ class Report:
             "late_ms_p99": round(float(np.percentile(late, 99)), 3),
             "late_ms_max": round(float(late.max()), 3),
             "late_over_10_ms": round(float((late > 10).mean()), 5),
+            "arm_latency_s": None if self.arm_latency is None else round(self.arm_latency, 3),
             "requests": self.requests,
             "errors": self.errors,
             "interventions": dict(self.interventions),
@@ -160,7 +179,7 @@ class ControlLoop:
     """Runs one arm. ``stop``, ``reset`` and ``quit`` are for a person and may be called from any thread.
 
     ``replan`` is after how many ticks of a chunk the next one is asked for; ``views`` and ``image_size`` are the
-    policy's. With ``send`` False nothing reaches the robot (``--dry-run``).
+    policy's. Mode ``osc_delta`` needs a ``reference``. With ``send`` False nothing reaches the robot (``--dry-run``).
     """
 
     def __init__(
@@ -175,6 +194,7 @@ class ControlLoop:
         image_size: tuple[int, int],
         rate: float = 20.0,
         replan: int = 4,
+        reference: HandReference | None = None,
         send: bool = True,
         recorder: Recorder | None = None,
     ):
@@ -182,7 +202,8 @@ class ControlLoop:
         self._views, self._image_size = views, image_size
         self._dt, self._replan, self._send, self._recorder = 1 / rate, replan, send, recorder
         self._width = 7 if config.mode == "osc_delta" else len(config.joints) + 1
-        self._osc = OscReference(config.osc, self._dt)
+        assert reference is not None or config.mode == "joint_target"
+        self._hand = reference
         self.report = Report()
         self._orders: list[str] = []
         self._quit = threading.Event()
@@ -194,6 +215,7 @@ class ControlLoop:
         self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, arm, self._note)
         self._opening = float(np.abs(received.state.fingers).mean())
         self._asked = -replan
+        self._path: list[tuple[float, np.ndarray, np.ndarray]] = []  # when, commanded, measured
         self._started = time.monotonic()
 
     def stop(self) -> None:
@@ -224,6 +246,9 @@ class ControlLoop:
                 index += missed
         self._brake(started, index)
         self.report.interventions = dict(self.safety.interventions)
+        times, commanded, measured = (np.array(column) for column in zip(*self._path, strict=True))
+        delay = following_delay(times, commanded, measured)
+        self.report.arm_latency = None if delay is None else max(0.0, delay - self._dt)
         return self.report
 
     def _sleep_until(self, due: float) -> float:
@@ -243,26 +268,42 @@ class ControlLoop:
         self._obey(measured)
         self.safety.check_robot(measured, speed, now - received.at, state.fault)
         self._take_answer(now)
-        images, images_age = self._pictures(now)
-        observation = Observation(index, now, images, measured, state.fingers)
-        if images_age > config.safety.camera_timeout:
-            self._note("images_lost", f"the oldest image came {images_age:.3f} s ago; the policy is not asked")
-        elif self._due(index) and self._asker.want(observation):
+        pictures = self._pictures()
+        images = np.stack([resize(picture.pixels, self._image_size) for picture in pictures])
+        taken = min(picture.at for picture in pictures)
+        if now - taken > config.safety.camera_timeout:
+            self._note("images_lost", f"the oldest image is {now - taken:.3f} s old; the policy is not asked")
+        elif self._due(index) and self._asker.want(self._seen(images, taken - config.latency.camera)):
             self._asked = index
             self.report.requests += 1
         action = self._action(index, now)
         wish = None if action is None else self._wish(action)
         command = self.safety.command(wish, now)
         if command.mode is not Mode.RUNNING:
-            self._osc.rest()
+            if self._hand is not None:
+                self._hand.rest()
             if command.mode is Mode.STOPPED:
                 self._joiner.clear()
         elif action is not None:
             self._opening = self._fingers(action)
         if self._send:
             self._link.target(command.q_real, self._opening, command.mode is Mode.STOPPED)
+        self._path.append((now, command.q_sim, measured))
         if self._recorder is not None:
-            self._recorder.tick(Tick(now, late, observation, action, command, self._opening, measured))
+            present = Observation(index, now, images, measured, state.fingers)
+            self._recorder.tick(Tick(now, late, present, action, command, self._opening, measured))
+
+    def _seen(self, images: np.ndarray, taken: float) -> Observation:
+        """What the policy is asked about: images and the joints at the time the images were taken.
+
+        The arm was then where the commands had been a while before, so what comes next in the policy's eyes are
+        actions that lie back by both.
+        """
+        received = self._link.state_at(taken)
+        assert received is not None
+        q = self._config.joint_map.to_sim(received.state.q, self._reference)
+        tick = round((taken - self._config.latency.arm - self._started) / self._dt)
+        return Observation(tick, taken, images, q, received.state.fingers)
 
     def _obey(self, measured: np.ndarray) -> None:
         while self._orders:
@@ -298,15 +339,16 @@ class ControlLoop:
         planned = self._joiner.at(index)
         if planned is None or self.safety.watchdog.mode is Mode.STOPPED:
             return None
-        observed_at = self._started + planned.observed * self._dt
+        observed_at = self._started + planned.observed * self._dt + self._config.latency.arm
         return planned.action if self.safety.check_action(planned.action, self._width, observed_at, now) else None
 
     def _wish(self, action: np.ndarray) -> np.ndarray:
         """The joint target (n,) rad that the action asks for."""
-        if self._config.mode == "joint_target":
+        if self._hand is None:
             return np.asarray(action[:-1], np.float64)
         q = self.safety.q
-        return self._arm.solve(*self._osc.advance(*self._arm.pose(q), np.asarray(action, np.float64)), q)
+        pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64))
+        return self._arm.solve(*pose, self._hand.joints if self._config.is_training_arm else q)
 
     def _fingers(self, action: np.ndarray) -> float:
         """Gripper as LIBERO has it: the sign decides, -1 opens and +1 closes, 0 leaves it."""
@@ -317,12 +359,10 @@ class ControlLoop:
     def _due(self, index: int) -> bool:
         return index - self._asked >= self._replan or self._joiner.left(index) == 0
 
-    def _pictures(self, now: float) -> tuple[np.ndarray, float]:
-        """Images (v, h, w, 3) and the age (s) of the oldest."""
+    def _pictures(self) -> list[Picture]:
+        """The newest image of each view."""
         images = self._link.images()
-        pictures = [images[self._config.cameras.get(view, view)] for view in self._views]
-        pixels = np.stack([resize(picture.pixels, self._image_size) for picture in pictures])
-        return pixels, max(now - picture.at for picture in pictures)
+        return [images[self._config.cameras.get(view, view)] for view in self._views]
 
     def _brake(self, started: float, index: int) -> None:
         """Ends every run with the arm standing."""

@@ -1,83 +1,117 @@
-"""Turns LIBERO's actions into end-effector poses, the way the simulator's controller moves the arm with them.
+"""LIBERO's arm and its controller as a reference: where an action would have brought the arm of the training.
 
-OSC_POSE takes an action as a goal *relative to where the end effector is*, and pulls it there like a critically damped
-spring for one control period (1/20 s): it covers about a quarter of the step. A robot that follows positions exactly
-would move four times as far as in training. So the same spring is run here, with a mass of its own, and the robot
-follows that. Poses: position (3,) m and rotation matrix (3, 3), base frame.
+An action is a goal relative to where the hand is, to which robosuite's OSC_POSE pulls a simulated Panda for one control
+period (1/20 s). It covers about a quarter of the step, pushes the hand aside and tilts it on the way, and a policy has
+learned to reckon with all of that. So the same arm with the same controller is run here, in free space, and the robot
+follows its hand; a Panda also follows its elbow, which policies see in the joint positions.
+Poses: position (3,) m and rotation matrix (3, 3), base frame.
 """
 
+import mujoco
 import numpy as np
 
 from robot_bridge.config import OscConfig
+from robot_bridge.kinematics import Kinematics
+from robot_bridge.panda import HOME, JOINTS, ROBOSUITE_PANDA, load_model
+from robot_bridge.rotations import rotation_matrix, rotation_vector
 
-SUBSTEPS = 25
-"""Integration steps a control period; 2 ms at 20 Hz, as in the simulator."""
+PHYSICS_STEP = 0.002
+"""Seconds, as in the simulator."""
+POSTURE_STIFFNESS = 10.0
+"""1/s^2, towards the home pose, where that does not move the hand."""
+FRICTION = 0.1
+"""N m; robosuite gives it to every joint of every robot, and an armature of 5 / k kg m^2 to joint k."""
+NEAR, ALIGNED = 2e-3, 1e-2
+"""The commanded hand may be so far (m, rad) from the reference's before the reference is put where it is.
+
+More than inverse kinematics leaves over: to begin from its result each time would lose slow motions altogether.
+"""
+SITE = "gripper_grip_site"
 
 
 class OscReference:
-    """The pose that LIBERO's controller would bring an ideal arm to."""
+    """The simulated arm of the training, in free space; ``dt`` is the control period (s)."""
 
     def __init__(self, config: OscConfig, dt: float):
-        self._config, self._dt = config, dt
-        self._velocity, self._spin = np.zeros(3), np.zeros(3)
+        self._config, self._substeps = config, round(dt / PHYSICS_STEP)
+        self._model = model = load_model(ROBOSUITE_PANDA)
+        self._kinematics = Kinematics(load_model(ROBOSUITE_PANDA), JOINTS, SITE, "base")
+        model.opt.timestep = PHYSICS_STEP
+        model.opt.density, model.opt.viscosity = 1.2, 2e-5  # of air
+        self._joints = np.array([model.joint(name).qposadr[0] for name in JOINTS])
+        self._velocities = np.array([model.joint(name).dofadr[0] for name in JOINTS])
+        model.dof_armature[self._velocities] = 5.0 / np.arange(1, 8)
+        model.dof_frictionloss[self._velocities] = FRICTION
+        self._data = data = mujoco.MjData(model)
+        self._site = model.site(SITE).id
+        self._base = model.body("base").id
+        self._jacobian = np.zeros((6, model.nv))
+        self._inertia = np.zeros((model.nv, model.nv))
+        data.qpos[self._joints] = HOME
+        data.ctrl[7:9] = 0.04, -0.04
+        data.qpos[[int(model.joint(f"gripper_finger_joint{n}").qposadr[0]) for n in (1, 2)]] = 0.04, -0.04
+        mujoco.mj_forward(model, data)
         self._goal_rotation: np.ndarray | None = None
 
     def advance(self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The pose after one control period of ``action`` (>= 6,) in [-1, 1], from where the command is now."""
-        config = self._config
+        self._meet(position, rotation)
+        position, rotation = self._pose()
         deltas = np.clip(action[:6], -1, 1)
-        goal = position + config.position_scale * deltas[:3]
+        goal = position + self._config.position_scale * deltas[:3]
         # As the simulator does: an action without rotation keeps the goal of the last one that had it.
         if self._goal_rotation is None or np.abs(deltas[3:]).max() > 0:
-            self._goal_rotation = rotation_matrix(config.rotation_scale * deltas[3:]) @ rotation
-        step = self._dt / SUBSTEPS
-        damping = 2 * np.sqrt(config.stiffness)
-        position, rotation = position.copy(), rotation.copy()
-        for _ in range(SUBSTEPS):
-            self._velocity += step * (config.stiffness * (goal - position) - damping * self._velocity)
-            position += step * self._velocity
-            turn = rotation_vector(self._goal_rotation @ rotation.T)
-            self._spin += step * (config.stiffness * turn - damping * self._spin)
-            rotation = rotation_matrix(step * self._spin) @ rotation
-        return position, rotation
+            self._goal_rotation = rotation_matrix(self._config.rotation_scale * deltas[3:]) @ rotation
+        for _ in range(self._substeps):
+            mujoco.mj_step1(self._model, self._data)
+            self._data.ctrl[:7] = self._torques(goal, self._goal_rotation)
+            mujoco.mj_step2(self._model, self._data)
+        mujoco.mj_forward(self._model, self._data)
+        return self._pose()
+
+    @property
+    def joints(self) -> np.ndarray:
+        """Joint positions (7,) rad of the simulated arm."""
+        return self._data.qpos[self._joints]
 
     def rest(self) -> None:
         """The arm stands; the next action starts from rest."""
-        self._velocity, self._spin = np.zeros(3), np.zeros(3)
+        self._data.qvel[:] = 0
         self._goal_rotation = None
 
+    def _meet(self, position: np.ndarray, rotation: np.ndarray) -> None:
+        """Brings the arm to the command, where the robot was not sent to the last pose that came from here: at the
+        start, and when the safety filter has intervened."""
+        here, facing = self._pose()
+        if np.abs(position - here).max() > NEAR or np.abs(rotation_vector(rotation @ facing.T)).max() > ALIGNED:
+            self._data.qpos[self._joints] = self._kinematics.solve(position, rotation, self.joints)
+            mujoco.mj_forward(self._model, self._data)
 
-def rotation_matrix(vector: np.ndarray) -> np.ndarray:
-    """Rotation matrix of an axis-angle vector (3,) rad (Rodrigues' formula)."""
-    angle = float(np.linalg.norm(vector))
-    x, y, z = vector
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    if angle < 1e-9:
-        return np.eye(3) + cross
-    return np.eye(3) + np.sin(angle) / angle * cross + (1 - np.cos(angle)) / angle**2 * cross @ cross
+    def _pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hand in the base's frame; the base stands upright at the world's origin."""
+        data = self._data
+        return data.site_xpos[self._site] - data.xpos[self._base], data.site_xmat[self._site].reshape(3, 3).copy()
 
-
-def rotation_vector(matrix: np.ndarray) -> np.ndarray:
-    """Axis-angle vector (3,) rad of a rotation matrix, by way of its quaternion so that half turns are fine."""
-    quaternion = rotation_quaternion(matrix)
-    sine = float(np.linalg.norm(quaternion[:3]))
-    return 2 * np.arctan2(sine, quaternion[3]) / sine * quaternion[:3] if sine > 1e-12 else 2 * quaternion[:3]
-
-
-def rotation_quaternion(matrix: np.ndarray) -> np.ndarray:
-    """Quaternion (x, y, z, w), w >= 0, of a rotation matrix (Shepperd's method)."""
-    m = matrix
-    trace = float(np.trace(m))
-    choice = int(np.argmax([m[0, 0], m[1, 1], m[2, 2], trace]))
-    quaternion = np.empty(4)
-    if choice == 3:
-        quaternion[:3] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
-        quaternion[3] = 1 + trace
-    else:
-        i, j, k = choice, (choice + 1) % 3, (choice + 2) % 3
-        quaternion[i] = 1 - trace + 2 * m[i, i]
-        quaternion[j] = m[j, i] + m[i, j]
-        quaternion[k] = m[k, i] + m[i, k]
-        quaternion[3] = m[k, j] - m[j, k]
-    quaternion /= np.linalg.norm(quaternion)
-    return quaternion if quaternion[3] >= 0 else -quaternion
+    def _torques(self, goal: np.ndarray, goal_rotation: np.ndarray) -> np.ndarray:
+        """Operational-space control (Khatib 1987) as robosuite has it: translation and rotation uncoupled, critically
+        damped, and in the null space the home posture; (7,) N m."""
+        model, data, velocities = self._model, self._data, self._velocities
+        stiffness, damping = self._config.stiffness, 2 * np.sqrt(self._config.stiffness)
+        mujoco.mj_jacSite(model, data, self._jacobian[:3], self._jacobian[3:], self._site)
+        mujoco.mj_fullM(model, self._inertia, data.qM)
+        jacobian = self._jacobian[:, velocities]
+        inertia = self._inertia[np.ix_(velocities, velocities)]
+        speed = self._jacobian @ data.qvel
+        facing = data.site_xmat[self._site].reshape(3, 3)
+        turn = 0.5 * np.cross(facing, goal_rotation, axis=0).sum(axis=1)
+        pull = stiffness * np.concatenate([goal - data.site_xpos[self._site], turn]) - damping * speed
+        spread = np.linalg.solve(inertia, jacobian.T)  # M^-1 J^T
+        mobility = jacobian @ spread
+        wrench = np.concatenate(
+            [np.linalg.solve(mobility[:3, :3], pull[:3]), np.linalg.solve(mobility[3:, 3:], pull[3:])]
+        )
+        posture = POSTURE_STIFFNESS * (np.array(HOME) - data.qpos[self._joints])
+        posture = inertia @ (posture - 2 * np.sqrt(POSTURE_STIFFNESS) * data.qvel[velocities])
+        posture -= jacobian.T @ np.linalg.solve(mobility, spread.T @ posture)
+        torques = jacobian.T @ wrench + posture + data.qfrc_bias[velocities]
+        return np.clip(torques, *model.actuator_ctrlrange[:7].T)

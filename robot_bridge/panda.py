@@ -7,6 +7,8 @@ import mujoco
 
 from demos.errors import UserError
 
+ROBOSUITE_PANDA = "robosuite:panda"
+"""The name of this model in ``robot.yaml``; the arm that policies for LIBERO are trained with."""
 JOINTS = tuple(f"joint{number}" for number in range(1, 8))
 HOME = (0.0, -0.161, 0.0, -2.4446, 0.0, 2.2268, 0.7854)
 """The pose (rad) in which LIBERO's episodes begin."""
@@ -27,7 +29,7 @@ def panda_spec() -> mujoco.MjSpec:
 
 def load_model(name: str) -> mujoco.MjModel:
     """The model of ``robot.yaml``: an MJCF or URDF file, or ``robosuite:panda``."""
-    if name == "robosuite:panda":
+    if name == ROBOSUITE_PANDA:
         spec = panda_spec()
         for part in (*spec.geoms, *spec.meshes):  # kinematics does not look at shapes, and they take long to load
             part.delete()

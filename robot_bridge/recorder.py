@@ -15,7 +15,7 @@ from demos.files import replacing
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
 from robot_bridge.config import RobotConfig
 from robot_bridge.loop import Answer, Arm, Tick
-from robot_bridge.osc import rotation_quaternion, rotation_vector
+from robot_bridge.rotations import rotation_quaternion, rotation_vector
 
 
 class SessionRecorder:

@@ -127,6 +127,7 @@ def main(argv: list[str]) -> None:
     config = read_robot(arguments.robot)
 
     from robot_bridge.kinematics import Kinematics  # these bring MuJoCo; not for --help
+    from robot_bridge.osc import OscReference
     from robot_bridge.panda import load_model
 
     model = load_model(config.model)
@@ -164,6 +165,7 @@ def main(argv: list[str]) -> None:
         image_size=tuple(about["image_size"]),
         rate=arguments.rate,
         replan=arguments.replan,
+        reference=OscReference(config.osc, 1 / arguments.rate) if config.mode == "osc_delta" else None,
         send=not arguments.dry_run,
         recorder=Printer(session) if arguments.dry_run else session,
     )

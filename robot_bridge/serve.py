@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--checkpoint", default=DEFAULT_BUNDLE, help="the policy's bundle")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (this machine only)")
     parser.add_argument("--device", help="device of the policy (default: cuda if there is one, else cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the policy on the processor (default: all cores but one)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the policy (default: all cores but one)")
     parser.add_argument("--max-batch", type=int, default=8, help="observations in one call of the policy, at most")
     parser.add_argument("--max-wait-ms", type=float, default=2.0, help="how long a request waits for other clients'")
     parser.add_argument("--keys", help=f"folder of python -m robot_bridge.keys; a token is read from {TOKEN_VARIABLE}")

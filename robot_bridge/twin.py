@@ -5,13 +5,14 @@ cameras, and a watchdog that holds when targets stop coming. Faults are typed on
 """
 
 import argparse
+import json
 import math
+import signal
 import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -28,20 +29,18 @@ from robot_bridge.drivers.protocol import (
     pack_state,
     unpack_target,
 )
-from robot_bridge.panda import HOME, JOINTS, panda_spec
+from robot_bridge.panda import HOME, JOINTS
+from robot_bridge.twin_scene import PERIOD, load_scene
 
 # How the twin is wired, written down apart from any robot.yaml, so that a wrong joint map shows.
 ORDER = (6, 3, 0, 5, 1, 4, 2)
 SIGN = np.array([1, -1, 1, -1, -1, 1, 1])
 OFFSET = np.array([0.5, 0.0, -0.2, 0.1, 0.0, 0.3, -1.0])
 
-PERIOD = 0.002
 STATE_EVERY = 5
 """Control periods between two states on the wire: 100 Hz."""
 TARGET_TIMEOUT = 0.25
 """Seconds without a target after which the twin holds, and after which another loop may take over."""
-STIFFNESS = np.array([4500, 4500, 3500, 3500, 2000, 2000, 2000.0])
-DAMPING = np.array([450, 450, 350, 350, 200, 200, 200.0])
 
 
 @dataclass
@@ -91,59 +90,23 @@ def from_motor(q: np.ndarray) -> np.ndarray:
     return model
 
 
-def scene() -> mujoco.MjModel:
-    """The arm on a table with a few things to reach for, and LIBERO's two cameras."""
-    spec = panda_spec()
-    spec.option.timestep = PERIOD
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST  # stiff servos on light links
-    spec.visual.quality.offsamples = 0  # software OpenGL on a robot's PC has other things to do
-    spec.visual.quality.shadowsize = 0
-    gradient = mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
-    sky = {"rgb1": [0.85, 0.85, 0.82], "rgb2": [0.7, 0.7, 0.68], "width": 64, "height": 64}
-    spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=gradient, **sky)
-    spec.visual.global_.offwidth = spec.visual.global_.offheight = 512
-    world = spec.worldbody
-    world.add_light(pos=[1, 1, 3], dir=[-0.3, -0.3, -1], diffuse=[0.8, 0.8, 0.8])
-    # The arm's base is the origin here; LIBERO's table scenes have it at (-0.66, 0, 0.912).
-    world.add_camera(name="agentview", pos=[1.32, 0.0, 0.70], quat=[0.6380, 0.3048, 0.3048, 0.6380])
-    box, cylinder = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
-    world.add_geom(
-        name="table", type=box, size=[0.45, 0.6, 0.02], pos=[0.6, 0, -0.03], rgba=[0.75, 0.6, 0.45, 1], group=1
-    )
-    for name, shape, size, place, color in (
-        ("box", box, [0.02, 0.02, 0.03], [0.55, 0.12, 0.03], [0.8, 0.2, 0.2, 1]),
-        ("can", cylinder, [0.025, 0.04, 0], [0.5, -0.15, 0.04], [0.2, 0.4, 0.8, 1]),
-    ):
-        body = world.add_body(name=name, pos=place)
-        body.add_freejoint()
-        body.add_geom(type=shape, size=size, rgba=color, mass=0.1, group=1)
-    for actuator, joint in zip(spec.actuators[:7], range(7), strict=True):
-        # From torques to a position servo: force = stiffness (target - q) - damping dq.
-        actuator.biastype = mujoco.mjtBias.mjBIAS_AFFINE
-        actuator.gainprm[0] = STIFFNESS[joint]
-        actuator.biasprm[:3] = 0, -STIFFNESS[joint], -DAMPING[joint]
-        actuator.ctrllimited = False
-        actuator.forcelimited = True
-        actuator.forcerange = [-87, 87] if joint < 4 else [-40, 40]
-    for body in spec.bodies:
-        if body.name.startswith(("link", "right_hand", "gripper_")):
-            body.gravcomp = 1.0  # as a real arm's controller does
-    return spec.compile()
-
-
 @dataclass
 class Twin:
-    """Steps the model in real time and talks on two sockets until ``stop``."""
+    """Steps the model in real time and talks on two sockets until ``stop``; ``scene`` is a file (``twin_scene``)."""
 
     state_address: str
     target_address: str
     image_size: int = 128
     camera_rate: float = 20.0
     faults: Faults = field(default_factory=Faults)
+    scene: str | None = None
 
     def __post_init__(self) -> None:
-        self.model = scene()
+        scene = load_scene(self.scene)
+        self.model = scene.model
         self.data = mujoco.MjData(self.model)
+        for joint, positions in scene.start.items():
+            self.data.joint(joint).qpos[:] = positions
         self._joints = np.array([int(self.model.joint(name).qposadr[0]) for name in JOINTS])
         self._fingers = np.array([int(self.model.joint(f"gripper_finger_joint{n}").qposadr[0]) for n in (1, 2)])
         self._velocities = np.array([int(self.model.joint(name).dofadr[0]) for name in JOINTS])
@@ -171,7 +134,7 @@ class Twin:
         self.state_address = self._out.getsockopt_string(zmq.LAST_ENDPOINT)
         self.target_address = self._in.getsockopt_string(zmq.LAST_ENDPOINT)
         self._late: deque[tuple[float, list[bytes]]] = deque()
-        self._pictures: deque[list[Any]] = deque(maxlen=4)
+        self._pictures: deque[tuple[float, str, int, np.ndarray]] = deque(maxlen=4)
 
     def run(self) -> None:
         """The 500 Hz loop; cameras are rendered in a thread beside it."""
@@ -201,6 +164,12 @@ class Twin:
     def stop(self) -> None:
         """Ends ``run``."""
         self._stopping.set()
+
+    def objects(self) -> dict[str, list[float]]:
+        """Where the things that can be moved are: position (m) in the scene's frame, by body."""
+        free = [joint for joint in range(self.model.njnt) if self.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE]
+        bodies = [self.model.body(self.model.jnt_bodyid[joint]) for joint in free]
+        return {body.name: self.data.xpos[body.id].round(4).tolist() for body in bodies}
 
     def _listen(self, now: float) -> None:
         try:
@@ -247,7 +216,8 @@ class Twin:
         while self._late and self._late[0][0] <= now:
             self._out.send_multipart(self._late.popleft()[1], zmq.NOBLOCK)
         while self._pictures:
-            self._out.send_multipart(self._pictures.popleft(), zmq.NOBLOCK)
+            taken, name, sequence, pixels = self._pictures.popleft()
+            self._out.send_multipart(pack_image(CameraImage(name, sequence, pixels, now - taken)), zmq.NOBLOCK)
 
     def _film(self) -> None:
         """Renders both cameras; only the main thread touches the sockets."""
@@ -261,12 +231,13 @@ class Twin:
             while not self._stopping.wait(1 / self.camera_rate):
                 with self._lock:
                     shown.qpos[:] = self.data.qpos
+                taken = time.monotonic()
                 mujoco.mj_kinematics(self.model, shown)
                 mujoco.mj_camlight(self.model, shown)
                 sequence += 1
                 for name in ("agentview", "eye_in_hand"):
                     renderer.update_scene(shown, name, look)
-                    self._pictures.append(pack_image(CameraImage(name, sequence, renderer.render())))
+                    self._pictures.append((taken, name, sequence, renderer.render()))
 
 
 def main(argv: list[str]) -> None:
@@ -279,6 +250,9 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state and images are published")
     parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
+    parser.add_argument(
+        "--scene", metavar="FILE", help="MJCF to stand in, as 'python -m sim.scene' writes of LIBERO's tasks"
+    )
     parser.add_argument("--image-size", type=int, default=128, help="height and width of the camera images")
     parser.add_argument("--camera-rate", type=float, default=20.0, help="images a second; 0 renders none")
     parser.add_argument("--fault", action="append", default=[], metavar="'NAME VALUE'", help="a fault from the start")
@@ -286,10 +260,14 @@ def main(argv: list[str]) -> None:
     faults = Faults()
     for line in arguments.fault:
         faults.set(line)
-    twin = Twin(arguments.state_address, arguments.target_address, arguments.image_size, arguments.camera_rate, faults)
+    addresses = arguments.state_address, arguments.target_address
+    twin = Twin(*addresses, arguments.image_size, arguments.camera_rate, faults, arguments.scene)
     threading.Thread(target=_read_faults, args=(faults,), daemon=True).start()
     print(f"twin: state at {twin.state_address}, targets at {twin.target_address}", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: twin.stop())
     twin.run()
+    print(json.dumps({"objects": twin.objects()}))
 
 
 def _read_faults(faults: Faults) -> None:

@@ -7,6 +7,7 @@ looks (``advance`` and ``observe``).
 Importing this module registers every task with gymnasium: ``gymnasium.make("sim.env:amplify/libero_10-0-v0")``.
 """
 
+import gc
 import os
 from typing import Any
 
@@ -78,7 +79,7 @@ class LiberoEnv(gymnasium.Env):
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (7,), np.float32)
         self.problem = problem_module.build(self.task, self.assets.path, list(CAMERAS.values()))
-        self._control = ControlLoop(self.problem)
+        self._control: Any = ControlLoop(self.problem)
         self._renderers: dict[float, CameraRenderer] = {}
         self._init_states: np.ndarray | None = None
         self.steps = 0
@@ -195,9 +196,12 @@ class LiberoEnv(gymnasium.Env):
         return self.render_view("agentview")
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free the renderer and the simulation; the environment cannot be used any more."""
         while self._renderers:
             self._renderers.popitem()[1].close()
+        # LIBERO's objects hold each other, and Python's collector does not know that 100 MB hang on them.
+        self.problem = self._control = None
+        gc.collect()
 
     def _info(self, success: bool) -> dict[str, Any]:
         return {"success": success, "steps": self.steps}

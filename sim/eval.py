@@ -115,7 +115,10 @@ def parser() -> argparse.ArgumentParser:
         "--device", metavar="NAME", help="device of the policy (default: cuda if there is one, else cpu)"
     )
     machine.add_argument(
-        "--threads", type=_positive, metavar="N", help="threads of the policy on the processor (default: all cores but one)"
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads of the policy (default: all cores but one)",
     )
     machine.add_argument("--out", type=Path, metavar="DIR", help="folder of results.json; an existing one is continued")
     machine.add_argument(

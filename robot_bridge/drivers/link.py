@@ -4,6 +4,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +22,15 @@ from robot_bridge.drivers.protocol import (
     unpack_state,
 )
 
+MEMORY = 1.0
+"""Seconds of states that are kept, to know what belongs to an image."""
+
 log = logging.getLogger("robot_bridge.link")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (h, w, 3) uint8 and the monotonic time (s) of this machine at which it came."""
+    """An image (h, w, 3) uint8 and the monotonic time (s) of this machine at which it was taken, so far as known."""
 
     pixels: np.ndarray
     at: float
@@ -50,6 +54,7 @@ class RobotLink:
         self._session = secrets.randbits(53)
         self._sequence = 0
         self._state: Received | None = None
+        self._past: deque[Received] = deque()
         self._images: dict[str, Picture] = {}
         self._news = threading.Condition()
         self._closing = threading.Event()
@@ -75,6 +80,14 @@ class RobotLink:
     def state(self) -> Received | None:
         """The newest state."""
         return self._state
+
+    def state_at(self, when: float) -> Received | None:
+        """The last state that had come by ``when`` (monotonic s), or the oldest that is still known."""
+        with self._news:
+            for received in reversed(self._past):
+                if received.at <= when:
+                    return received
+            return self._past[0] if self._past else None
 
     def images(self) -> dict[str, Picture]:
         """The newest image of each camera."""
@@ -122,11 +135,15 @@ class RobotLink:
             # A robot that was restarted counts from the beginning and its clock may too.
             if known is not None and state.sequence <= known.state.sequence and state.time <= known.state.time:
                 return
+            now = time.monotonic()
             with self._news:
-                self._state = Received(state, time.monotonic())
+                self._state = Received(state, now)
+                self._past.append(self._state)
+                while self._past[0].at < now - MEMORY:
+                    self._past.popleft()
                 self._news.notify_all()
         else:
             image = unpack_image(frames)
             with self._news:
-                self._images[image.name] = Picture(image.pixels, time.monotonic())
+                self._images[image.name] = Picture(image.pixels, time.monotonic() - image.age)
                 self._news.notify_all()

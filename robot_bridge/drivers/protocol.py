@@ -55,6 +55,8 @@ class CameraImage:
     name: str
     sequence: int
     pixels: np.ndarray
+    age: float = 0.0
+    """Seconds from exposure to sending, as far as the sender knows"""
 
 
 def pack_state(state: RobotState) -> list[bytes]:
@@ -98,8 +100,8 @@ def unpack_target(frame: bytes, dof: int) -> Target:
 def pack_image(image: CameraImage) -> list[Any]:
     """Frames of an image."""
     height, width, _ = image.pixels.shape
-    header = msgpack.packb({"v": VERSION, "seq": image.sequence, "height": height, "width": width})
-    return [CAMERA_TOPIC + image.name.encode(), header, np.ascontiguousarray(image.pixels)]
+    fields = {"v": VERSION, "seq": image.sequence, "height": height, "width": width, "age": image.age}
+    return [CAMERA_TOPIC + image.name.encode(), msgpack.packb(fields), np.ascontiguousarray(image.pixels)]
 
 
 def unpack_image(frames: list[bytes]) -> CameraImage:
@@ -108,8 +110,12 @@ def unpack_image(frames: list[bytes]) -> CameraImage:
     height, width = _integer(fields, "height"), _integer(fields, "width")
     if not 0 < height * width <= MAX_PIXELS or height * width * 3 != len(frames[2]):
         raise ProtocolError(f"an image of {height} x {width} brings {len(frames[2])} bytes")
+    age = _number(fields, "age") if "age" in fields else 0.0
+    if not 0 <= age < math.inf:
+        raise ProtocolError(f"age must be a number of seconds, 0 or more, not {age}")
     pixels = np.frombuffer(frames[2], np.uint8).reshape(height, width, 3)
-    return CameraImage(frames[0].removeprefix(CAMERA_TOPIC).decode("utf-8", "replace"), _integer(fields, "seq"), pixels)
+    name = frames[0].removeprefix(CAMERA_TOPIC).decode("utf-8", "replace")
+    return CameraImage(name, _integer(fields, "seq"), pixels, age)
 
 
 def _fields(frames: list[bytes], count: int) -> dict[str, Any]:

@@ -7,8 +7,12 @@ from sim.experts.geometry import UP, Unreachable, about_z, gripper_frame
 from sim.experts.grasps import Grasp, grasps
 from sim.experts.scene import Scene
 
-JOINT_MARGIN = 0.3
-"""Grasps that bring a joint nearer than this (rad) to its limit are refused."""
+EASY_REACH = 0.5
+"""Distance of the joints to their limits (rad) above which a grasp is as good as any."""
+STRAIN, OUT_OF_REACH = 5.0, 10.0
+"""What a grasp costs for each rad below that, and where the arm does not get there at all."""
+STANDOFF = 0.09
+"""How far before the grasp (m) the hand lines up."""
 
 
 def pick(
@@ -54,22 +58,35 @@ def pick(
 def _reachable(
     scene: Scene, arm: Arm, name: str, along: np.ndarray | None, destination: np.ndarray | None, used: int
 ) -> tuple[Grasp, np.ndarray, int]:
-    candidates = grasps(scene, arm, name, along, destination)[used : used + 12]
-    for rank, candidate in enumerate(candidates):
+    """The best of the next grasps, also for the arm, here and at the destination."""
+    carried = np.zeros(3) if destination is None else destination - scene.position(name)
+    best: tuple[float, Grasp, np.ndarray, int] | None = None
+    for rank, candidate in enumerate(grasps(scene, arm, name, along, destination)[used : used + 12]):
+        if best is not None and best[0] <= candidate.cost:
+            break  # the rest cost more, whatever the arm says
         facing = arm.facing(candidate.closing)
         for closing in (facing, -facing):
             frame = gripper_frame(closing, candidate.approach)
-            error, margin = scene.reach(candidate.position, frame)
-            if error <= 0.01 and margin >= JOINT_MARGIN:
-                return candidate, frame, used + rank + 1
-    if not candidates:
+            comfort = min(_comfort(scene, candidate.position + way, frame) for way in (np.zeros(3), carried))
+            cost = candidate.cost + (OUT_OF_REACH if comfort < 0 else STRAIN * max(0.0, EASY_REACH - comfort))
+            if best is None or cost < best[0]:
+                best = cost, candidate, frame, used + rank + 1
+    if best is None:
         raise Unreachable(f"no grasp of {name} left to try")
-    last = candidates[-1]
-    return last, gripper_frame(arm.facing(last.closing), last.approach), used + len(candidates)
+    return best[1:]
+
+
+def _comfort(scene: Scene, position: np.ndarray, frame: np.ndarray) -> float:
+    """Distance of the joints to their limits (rad) with the hand there and a little back; negative out of reach."""
+    worst = np.inf
+    for retreat in (0.0, STANDOFF):
+        error, margin = scene.reach(position - retreat * frame[:, 2], frame)
+        worst = min(worst, margin if error <= 0.01 else -error)
+    return worst
 
 
 def _approach(arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Motion:
-    standoff = grasp.position - grasp.approach * 0.09
+    standoff = grasp.position - grasp.approach * STANDOFF
     height = arm.position[2]
     arm.fingers = OPEN
     if grasp.approach[2] < -0.9:

@@ -15,11 +15,15 @@ from sim.experts.scene import Scene
 
 @dataclass(frozen=True)
 class Grasp:
-    """Grip-site position (m), closing axis and approach direction, all in the world."""
+    """Grip-site position (m), closing axis and approach direction, all in the world.
+
+    ``cost``: how little it is liked, without regard to the arm; 3 for a hand that touches other things.
+    """
 
     position: np.ndarray
     closing: np.ndarray
     approach: np.ndarray
+    cost: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def _box_grasps(scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.nda
     height = max(points[:, 2].max() - recipe.depth, points[:, 2].min() + 0.0085)
     level = points[points[:, 2] > height - 0.02]
     collisions = Collisions(scene, name)
-    candidates: list[tuple[float, Grasp]] = []
+    candidates: list[Grasp] = []
     for angle in np.arange(0, np.pi, np.pi / 24):
         closing = np.array([np.cos(angle), np.sin(angle), 0.0])
         side = np.array([-closing[1], closing[0], 0.0])
@@ -148,13 +152,13 @@ def _box_grasps(scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.nda
             center = center + side * ((lengthwise.max() + lengthwise.min()) / 2 + shift)
             position = np.array([center[0], center[1], height])
             hits = collisions.count(position, gripper_frame(arm.facing(closing)), (0.0, 0.06))
-            cost = width + 0.004 * abs(_turn(arm, closing)) + 0.2 * abs(shift) + 0.05 * (hits > 0) + 0.002 * hits
+            cost = 60 * width + 0.24 * abs(_turn(arm, closing)) + 12 * abs(shift) + 3.0 * (hits > 0) + 0.12 * hits
             if along is not None:
-                cost += 0.02 * (1 - abs(closing @ along))
-            candidates.append((cost, Grasp(position, closing, DOWN)))
-    candidates.sort(key=lambda candidate: candidate[0])
+                cost += 1.2 * (1 - abs(closing @ along))
+            candidates.append(Grasp(position, closing, DOWN, cost))
+    candidates.sort(key=lambda candidate: candidate.cost)
     distinct: list[Grasp] = []
-    for _, grasp in candidates:
+    for grasp in candidates:
         if all(
             np.linalg.norm(grasp.position - other.position) > 0.008 or abs(grasp.closing @ other.closing) < 0.97
             for other in distinct
@@ -195,12 +199,12 @@ def _rim_grasps(
             if lean == 0 and not blocked:
                 break
     candidates.sort(key=lambda candidate: candidate[0])
-    found = (_rim_grasp(points, center, height, angle, approach) for _, angle, approach in candidates)
+    found = (_rim_grasp(points, center, height, *candidate) for candidate in candidates)
     return [grasp for grasp in found if grasp is not None]
 
 
 def _rim_grasp(
-    points: np.ndarray, center: np.ndarray, height: float, angle: float, approach: np.ndarray
+    points: np.ndarray, center: np.ndarray, height: float, cost: float, angle: float, approach: np.ndarray
 ) -> Grasp | None:
     """The grasp at one rim angle; ``None`` where the rim is not at this height, as on a bowl that lies tilted."""
     outward = np.array([np.cos(angle), np.sin(angle), 0.0])
@@ -212,7 +216,7 @@ def _rim_grasp(
     radii = radii[radii > 0.3 * radii.max()]
     position = center + outward * (radii.max() + radii.min()) / 2
     leaning = approach[2] > -0.9
-    return Grasp(np.array([position[0], position[1], height + (0.008 if leaning else 0.0)]), outward, approach)
+    return Grasp(np.array([position[0], position[1], height + (0.008 if leaning else 0.0)]), outward, approach, cost)
 
 
 def _turn(arm: Arm, closing: np.ndarray) -> float:

@@ -10,6 +10,11 @@ from sim.experts.geometry import rotation_vector
 
 _CORNERS = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)], dtype=float)
 _ROBOT_PREFIXES = ("robot0", "gripper0", "mount0")
+STRAIGHT_ELBOW = -float(np.arctan(0.0825 / 0.316) + np.arctan(0.0825 / 0.384))
+"""Joint 4 (rad) where shoulder, elbow and wrist are in line (from the Panda's Denavit-Hartenberg parameters).
+
+An arm that is carried past it bends to the wrong side and cannot come back.
+"""
 
 
 class Scene:
@@ -169,12 +174,14 @@ class Scene:
         """Solve inverse kinematics for a gripper pose by damped least squares with the home pose in the null space.
 
         Returns:
-            The remaining error (m and rad, one norm) and the smallest distance of a joint to its limit (rad).
+            The remaining error (m and rad, one norm) and the smallest distance of a joint to its limit (rad), where
+            the straight elbow counts as one.
         """
         model, data = self.model, self._scratch
         data.qpos[:] = self.data.qpos
         qpos, qvel = self.controller.qpos_index, self.controller.qvel_index
         limits = np.array([model.joint(f"robot0_joint{k}").range for k in range(1, 8)])
+        limits[3, 1] = STRAIGHT_ELBOW
         home = np.array(self.controller.initial_joint)
         translation, turn = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         error = np.inf

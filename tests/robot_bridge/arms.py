@@ -24,6 +24,18 @@ class LinearArm:
         return self.solve(position, np.eye(3), q)
 
 
+class LinearReference:
+    """The hand of the linear arm goes a quarter of the way, as LIBERO's does, and does not turn."""
+
+    joints = np.zeros(DOF)
+
+    def advance(self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return position + 0.25 * 0.05 * np.clip(action[:3], -1, 1), rotation
+
+    def rest(self) -> None:
+        pass
+
+
 def safety_config(**changes) -> SafetyConfig:
     """Limits of which each joint has its own."""
     values = {

@@ -1,5 +1,7 @@
 """The robot protocol: what goes in comes out, noise is dropped, repeated states are no states."""
 
+from time import monotonic
+
 import numpy as np
 import pytest
 import zmq
@@ -92,6 +94,31 @@ def test_the_newest_state_wins_and_repeated_ones_do_not_count(robot):
     until(lambda: link.malformed == 1)
     assert link.state() is first
     until(lambda: arrived(6))
+
+
+def test_an_image_comes_with_the_time_it_was_taken_and_the_state_of_that_time(robot):
+    out, link = robot
+    pixels = np.zeros((4, 4, 3), np.uint8)
+
+    def arrived() -> bool:
+        out.send_multipart(pack_image(CameraImage("front", 1, pixels, age=0.2)))
+        return "front" in link.images()
+
+    until(arrived)
+    assert 0.2 <= monotonic() - link.images()["front"].at < 0.5
+    came = []
+    for sequence in (1, 2, 3):
+        out.send_multipart(pack_state(state(sequence, sequence)))
+        until(lambda sequence=sequence: link.state() is not None and link.state().state.sequence == sequence)
+        came.append(monotonic())
+    assert [link.state_at(when).state.sequence for when in (0.0, *came)] == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("age", [-1.0, float("nan"), float("inf"), "old"])
+def test_an_age_that_is_none_is_refused(age):
+    frames = pack_image(CameraImage("front", 1, np.zeros((4, 4, 3), np.uint8), age))
+    with pytest.raises(ProtocolError, match="age"):
+        unpack_image(frames)
 
 
 def test_what_never_came_is_named(robot):

@@ -17,7 +17,7 @@ from robot_bridge.loop import Asker, ControlLoop, Observation, resize
 from robot_bridge.recorder import SessionRecorder
 from robot_bridge.run import PolicyQuestion, check_replan
 from robot_bridge.safety import Mode
-from tests.robot_bridge.arms import DOF, LinearArm, joint_map, robot_config, safety_config
+from tests.robot_bridge.arms import DOF, LinearArm, LinearReference, joint_map, robot_config, safety_config
 from tests.robot_bridge.policies import ConstantPolicy, serving, until
 from tests.robot_bridge.robots import IdealRobot
 
@@ -43,6 +43,7 @@ class Rig:
             views=VIEWS,
             image_size=(32, 32),
             rate=50,
+            reference=LinearReference() if self.config.mode == "osc_delta" else None,
             send=send,
             recorder=recorder,
         )

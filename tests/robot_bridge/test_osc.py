@@ -1,56 +1,84 @@
-"""LIBERO's controller, run as a reference: how far an action goes, and rotations that are rotations."""
+"""The arm of the training as a reference: it goes where LIBERO's arm goes."""
+
+from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
+
+pytest.importorskip("mink")
+pytest.importorskip("robosuite")
 
 from robot_bridge.config import OscConfig
-from robot_bridge.osc import OscReference, rotation_matrix, rotation_quaternion, rotation_vector
+from robot_bridge.kinematics import Kinematics
+from robot_bridge.osc import SITE, OscReference
+from robot_bridge.panda import HOME, JOINTS, load_model
+from robot_bridge.rotations import rotation_vector
 
-vectors = st.lists(st.floats(-1.7, 1.7), min_size=3, max_size=3).map(np.array)
-
-
-@given(vector=vectors)
-@settings(max_examples=60)
-def test_rotation_vector_and_matrix_are_inverse(vector: np.ndarray):
-    matrix = rotation_matrix(vector)
-    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
-    np.testing.assert_allclose(rotation_vector(matrix), vector, atol=1e-7)
-    quaternion = rotation_quaternion(matrix)
-    assert np.isclose(np.linalg.norm(quaternion), 1)
-    assert np.isclose(2 * np.arccos(min(1, quaternion[3])), np.linalg.norm(vector), atol=1e-6)
+STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])
 
 
-def test_a_half_turn_keeps_its_axis():
-    np.testing.assert_allclose(np.abs(rotation_vector(np.diag([1.0, -1, -1]))), [np.pi, 0, 0], atol=1e-12)
+@pytest.fixture(scope="module")
+def home() -> tuple[np.ndarray, np.ndarray]:
+    return Kinematics(load_model("robosuite:panda"), JOINTS, SITE, "base").pose(np.array(HOME))
 
 
-def run(actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    reference = OscReference(OscConfig(), 0.05)
-    position, rotation = np.zeros(3), np.eye(3)
-    path = []
+def run(home: tuple[np.ndarray, np.ndarray], actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (t, 3) and rotations (t, 3, 3) that the actions lead to."""
+    reference, pose, path = OscReference(OscConfig(), 0.05), home, []
     for action in actions:
-        position, rotation = reference.advance(position, rotation, action)
-        path.append(position.copy())
-    return np.array(path), rotation
+        pose = reference.advance(*pose, action)
+        path.append(pose)
+    return np.stack([position for position, _ in path]), np.stack([rotation for _, rotation in path])
 
 
-def test_a_constant_action_moves_at_the_spring_s_steady_speed():
-    path, _ = run(np.tile([1.0, 0, 0, 0, 0, 0, 0], (40, 1)))
-    per_tick = np.diff(path[:, 0])[-1]
-    # v = k (goal - x) / c averaged over one period, in the steady state: about 27 % of 0.05 m.
-    assert 0.25 * 0.05 < per_tick < 0.29 * 0.05
+def wandering(seed: int, steps: int) -> np.ndarray:
+    """Smooth random actions (t, 7), as policies give them."""
+    noise = np.random.default_rng(seed).normal(size=(steps, 6))
+    smooth = np.stack([np.convolve(column, np.ones(8) / 4, mode="same") for column in noise.T], axis=1)
+    smooth[:, 3:] *= 0.2
+    return np.concatenate([np.clip(smooth, -1, 1), -np.ones((steps, 1))], axis=1)
 
 
-def test_rotations_turn_about_their_axis_and_zero_actions_come_to_rest():
-    actions = np.zeros((60, 7))
-    actions[:20, 5] = 0.5
-    path, rotation = run(actions)
-    turned = rotation_vector(rotation)
-    assert turned[2] > 0.3
-    np.testing.assert_allclose(turned[:2], 0, atol=1e-9)
-    np.testing.assert_allclose(path, 0)
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_hand_goes_where_libero_s_goes(seed: int, libero_assets: Path):
+    from sim.env import LiberoEnv
+
+    env = LiberoEnv("libero_object", 0, assets=libero_assets)
+    env.restart(seed=0)
+    for _ in range(20):
+        env.advance(STILL)
+    hand, base = env.data.site("gripper0_grip_site"), env.data.body("robot0_base")
+    reference = OscReference(OscConfig(), 0.05)
+    pose = hand.xpos - base.xpos, hand.xmat.reshape(3, 3).copy()
+    for action in wandering(seed, 60):
+        pose = reference.advance(*pose, action)
+        env.advance(action)
+        np.testing.assert_allclose(pose[0], hand.xpos - base.xpos, atol=0.0015)
+        assert np.linalg.norm(rotation_vector(pose[1] @ hand.xmat.reshape(3, 3).T)) < 0.004
+    assert np.ptp(env.data.qpos[:7]) > 0.1
+    env.close()
 
 
-def test_actions_beyond_one_count_as_one():
-    np.testing.assert_array_equal(run(np.full((3, 7), 9.0))[0], run(np.ones((3, 7)))[0])
+def test_a_constant_action_covers_about_a_quarter_of_each_step(home):
+    path, _ = run(home, np.tile([0, 1.0, 0, 0, 0, 0, 0], (30, 1)))
+    assert 0.22 * 0.05 < np.diff(path[:, 1])[-1] < 0.29 * 0.05
+
+
+def test_still_actions_come_to_rest(home):
+    path, rotations = run(home, np.concatenate([np.tile([0, 0, 0, 0, 0, 0.5, 0], (20, 1)), np.tile(STILL, (40, 1))]))
+    assert rotation_vector(rotations[-1] @ home[1].T)[2] > 0.3
+    assert np.abs(path[-1] - path[-2]).max() < 1e-4
+
+
+def test_actions_beyond_one_count_as_one(home):
+    np.testing.assert_array_equal(run(home, np.full((3, 7), 9.0))[0], run(home, np.ones((3, 7)))[0])
+
+
+def test_the_reference_follows_a_robot_that_was_held_back(home):
+    reference = OscReference(OscConfig(), 0.05)
+    reference.advance(*home, np.array([0, 1.0, 0, 0, 0, 0, 0]))
+    reference.rest()
+    elsewhere = home[0] + [0.05, -0.05, 0.02]
+    position, rotation = reference.advance(elsewhere, home[1], STILL)
+    np.testing.assert_allclose(position, elsewhere, atol=2e-3)
+    np.testing.assert_allclose(rotation, home[1], atol=2e-2)

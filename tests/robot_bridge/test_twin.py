@@ -16,6 +16,8 @@ pytest.importorskip("mujoco")
 pytest.importorskip("mink")
 pytest.importorskip("robosuite")
 
+import mujoco
+
 from demos.errors import UserError
 from policy.remote import PolicyClient
 from robot_bridge.config import CONFIGS, RobotConfigError, read_robot
@@ -23,7 +25,12 @@ from robot_bridge.drivers.link import RobotLink
 from robot_bridge.kinematics import Kinematics
 from robot_bridge.panda import HOME, load_model
 from robot_bridge.twin import Faults, Twin, from_motor, to_motor
+from robot_bridge.twin_scene import load_scene
+from sim.env import LiberoEnv
+from sim.scene import write as write_scene
 from tests.robot_bridge.policies import until
+
+STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +89,9 @@ def test_the_template_for_a_franka_is_complete():
         ("lower: [0.15,", "lower: [9,", "workspace.lower"),
         ("velocity: [2.1,", "velocity: [.nan,", "finite"),
         ("real_dof: 7", "real_dof: 6", "real_dof is 6"),
+        ("latency: {arm: 0.095}", "latency: {arm: -1}", "latency.arm must be a number above 0, or 0"),
+        ("latency: {arm: 0.095}", "latency: {camara: 1}", "unknown keys.*latency.camara"),
+        ("latency: {arm: 0.095}", "osc: {stifness: 1}", "unknown keys.*osc.stifness"),
         ("  unit", "  unit", None),
     ],
 )
@@ -136,9 +146,44 @@ def test_the_twin_goes_where_it_is_told_and_holds_when_nobody_tells(tmp_path):
         link.close()
 
 
+def test_a_libero_task_is_a_scene_for_the_twin(tmp_path, libero_assets):
+    task = write_scene("libero_goal", 0, 3, tmp_path / "scene.xml", libero_assets)
+    assert "open the middle drawer" in task.language
+    model = load_scene(tmp_path / "scene.xml").model
+    twin = Twin(f"ipc://{tmp_path}/state", f"ipc://{tmp_path}/target", camera_rate=0, scene=str(tmp_path / "scene.xml"))
+    mujoco.mj_forward(model, twin.data)
+
+    env = LiberoEnv("libero_goal", 0, assets=libero_assets)
+    env.restart(seed=3, init_state=3)
+    for _ in range(10):
+        env.advance(STILL)
+    assert len(twin.objects()) >= 3
+    for name, position in twin.objects().items():
+        np.testing.assert_allclose(position, env.data.body(name).xpos, atol=1e-3)
+    np.testing.assert_allclose(twin.data.body("link0").xpos, env.data.body("robot0_link0").xpos, atol=1e-6)
+    np.testing.assert_allclose(twin.data.cam("agentview").xpos, env.data.cam("agentview").xpos, atol=1e-6)
+    env.close()
+    twin.stop()
+    twin.run()
+
+
+def test_a_scene_in_which_the_arm_cannot_stand_is_refused(tmp_path):
+    file = tmp_path / "scene.xml"
+    with pytest.raises(UserError, match=r"cannot read the scene.*sim\.scene"):
+        load_scene(file)
+    file.write_text("<mujoco><worldbody><body name='robot_base'/></worldbody></mujoco>")
+    with pytest.raises(UserError, match="no camera 'agentview'"):
+        load_scene(file)
+    file.write_text("<mujoco><worldbody><camera name='agentview'/></worldbody></mujoco>")
+    with pytest.raises(UserError, match="no body 'robot_base'"):
+        load_scene(file)
+
+
 @pytest.mark.slow
-def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path):
+def test_server_twin_and_loop_as_three_processes_do_a_task_and_the_server_is_killed(tmp_path, libero_assets):
     seconds = float(os.environ.get("TWIN_SECONDS", "60"))
+    scene = tmp_path / "scene.xml"
+    task = write_scene("libero_object", 0, 0, scene, libero_assets)
     policy, state, target = (f"ipc://{tmp_path}/{name}" for name in ("policy", "state", "target"))
     robot = tmp_path / "robot.yaml"
     text = (CONFIGS / "twin.yaml").read_text()
@@ -156,9 +201,11 @@ def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path)
         return process
 
     server = start_server()
-    twin = start("-m", "robot_bridge.twin", "--state-address", state, "--target-address", target, stdin=subprocess.PIPE)
+    addresses = ("--state-address", state, "--target-address", target)
+    in_scene = ("--scene", str(scene), "--camera-rate", "10")
+    twin = start("-m", "robot_bridge.twin", *addresses, *in_scene, stdin=subprocess.PIPE)
     assert twin.stdout.readline().startswith("twin:")
-    arguments = ("--server", policy, "--robot", str(robot), "--timeout", "0.5", "--record", str(tmp_path / "record"))
+    arguments = ("--server", policy, "--robot", str(robot), "--timeout", "0.5", "--task", task.language)
     loop = start("-m", "robot_bridge.run", *arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     events: list[tuple[float, str]] = []
     reader = threading.Thread(target=lambda: events.extend((time.monotonic(), line) for line in loop.stderr))
@@ -185,12 +232,16 @@ def test_server_twin_and_loop_as_three_processes_and_the_server_killed(tmp_path)
         loop.stdin.flush()
         loop.wait(20)
         report = json.loads(next(line for line in loop.stdout if line.startswith("{")))
+        twin.send_signal(signal.SIGTERM)
+        objects = json.loads(next(line for line in twin.stdout if line.startswith("{")))["objects"]
     finally:
         for process in (loop, server, twin):
             process.kill()
             process.wait()
         reader.join(5)
     print(f"held after {held:.3f} s, stopped after {stopped:.3f} s, {report}")
+    soup, basket = (np.array(objects[name]) for name in ("alphabet_soup_1_main", "basket_1_main"))
+    assert np.abs(soup - basket)[:2].max() < 0.08
     assert held < 0.5 + 0.1
     assert stopped < 2.0 + 0.1
     assert report["late_over_10_ms"] < 0.01
