@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -72,6 +73,12 @@ def check_replan(config: RobotConfig, replan: int, rate: float, horizon: int) ->
     """A loop whose watchdog would bite in normal running is a mistake in the configuration."""
     if not 1 <= replan < horizon:
         raise UserError(f"--replan must be 1 to {horizon - 1}, one less than the policy's horizon")
+    passed = math.ceil((config.latency.camera + config.latency.arm) * rate)
+    if replan + passed >= horizon:
+        raise UserError(
+            f"of a chunk's {horizon} actions the latencies in robot.yaml skip {passed}, and the next is asked for after "
+            f"{replan}: none are left; lower --replan or --rate"
+        )
     if replan / rate >= config.safety.hold_after:
         raise UserError(
             f"--replan {replan} asks every {replan / rate:g} s, safety.hold_after is {config.safety.hold_after:g} s; "

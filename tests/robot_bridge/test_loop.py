@@ -12,6 +12,7 @@ from demos.errors import UserError
 from demos.hdf5 import DemoReader
 from policy.remote import PolicyClient
 from robot_bridge.chunks import OverlapBlend
+from robot_bridge.config import Latency
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import Asker, ControlLoop, Observation, resize
 from robot_bridge.recorder import SessionRecorder
@@ -245,6 +246,22 @@ def test_a_replan_that_the_watchdog_would_bite_is_refused():
         check_replan(config, 12, 20, 16)
     with pytest.raises(UserError, match="--replan must be"):
         check_replan(config, 16, 20, 16)
+
+
+def test_latencies_that_leave_nothing_of_a_chunk_are_refused():
+    with pytest.raises(UserError, match=r"skip 13.*after 4"):
+        check_replan(robot_config("", "", latency=Latency(camera=0.5, arm=0.11)), 4, 20, 16)
+
+
+def test_actions_that_passed_while_the_image_travelled_and_the_arm_followed_are_skipped(rig):
+    asked: list[Observation] = []
+    made = rig(lambda seen: asked.append(seen) or np.zeros((16, 7)), latency=Latency(camera=0.1, arm=0.06))
+    begun = time.monotonic()
+    made.start()
+    until(lambda: len(asked) >= 8)
+    late = asked[-1]
+    assert late.at < time.monotonic() - 0.1
+    assert late.tick == pytest.approx((late.at - 0.06 - begun) * 50, abs=2)
 
 
 def test_pictures_are_cut_square_and_shrunk():
