@@ -76,7 +76,7 @@ def check_replan(config: RobotConfig, replan: int, rate: float, horizon: int) ->
     passed = math.ceil((config.latency.camera + config.latency.arm) * rate)
     if replan + passed >= horizon:
         raise UserError(
-            f"of a chunk's {horizon} actions the latencies in robot.yaml skip {passed}, and the next is asked for after "
+            f"of a chunk's {horizon} actions the latencies in robot.yaml skip {passed}, the next is asked for after "
             f"{replan}: none are left; lower --replan or --rate"
         )
     if replan / rate >= config.safety.hold_after:

@@ -114,6 +114,7 @@ class Twin:
         self._wish = np.array(HOME)
         self._held = self._wish.copy()
         self._opening = 0.04
+        self.data.qpos[self._fingers] = self._opening, -self._opening
         mujoco.mj_forward(self.model, self.data)
         self._rng = np.random.default_rng(0)
         self._lock = threading.Lock()

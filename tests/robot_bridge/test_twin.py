@@ -1,11 +1,5 @@
 """The twin and the kinematics of its arm; the whole path in three processes."""
 
-import json
-import os
-import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -19,8 +13,6 @@ pytest.importorskip("robosuite")
 import mujoco
 
 from demos.errors import UserError
-from demos.hdf5 import DemoReader
-from policy.remote import PolicyClient
 from robot_bridge.config import CONFIGS, RobotConfigError, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.kinematics import Kinematics
@@ -178,77 +170,3 @@ def test_a_scene_in_which_the_arm_cannot_stand_is_refused(tmp_path):
     file.write_text("<mujoco><worldbody><camera name='agentview'/></worldbody></mujoco>")
     with pytest.raises(UserError, match="no body 'robot_base'"):
         load_scene(file)
-
-
-@pytest.mark.slow
-def test_server_twin_and_loop_as_three_processes_reach_for_the_soup_and_the_server_is_killed(tmp_path, libero_assets):
-    seconds = float(os.environ.get("TWIN_SECONDS", "60"))
-    scene = tmp_path / "scene.xml"
-    task = write_scene("libero_object", 0, 0, scene, libero_assets)
-    policy, state, target = (f"ipc://{tmp_path}/{name}" for name in ("policy", "state", "target"))
-    robot = tmp_path / "robot.yaml"
-    text = (CONFIGS / "twin.yaml").read_text()
-    robot.write_text(text.replace("tcp://127.0.0.1:5601", state).replace("tcp://127.0.0.1:5602", target))
-
-    bare = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}  # which these tests have set
-
-    def start(*command: str, **options) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, env=bare, **options)
-
-    def start_server() -> subprocess.Popen:
-        process = start("-m", "robot_bridge.serve", "--bind", policy)  # the default bundle
-        with PolicyClient(policy, timeout=60) as client:
-            assert client.ping()
-        return process
-
-    server = start_server()
-    addresses = ("--state-address", state, "--target-address", target)
-    in_scene = ("--scene", str(scene), "--camera-rate", "10")
-    twin = start("-m", "robot_bridge.twin", *addresses, *in_scene, stdin=subprocess.PIPE)
-    assert twin.stdout.readline().startswith("twin:")
-    arguments = ("--server", policy, "--robot", str(robot), "--timeout", "0.5", "--task", task.language)
-    arguments += ("--record", str(tmp_path / "record"))
-    loop = start("-m", "robot_bridge.run", *arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    events: list[tuple[float, str]] = []
-    reader = threading.Thread(target=lambda: events.extend((time.monotonic(), line) for line in loop.stderr))
-    reader.start()
-
-    def seen(pattern: str, since: float = 0.0) -> bool:
-        return any(re.search(pattern, line) for at, line in events if at >= since)
-
-    try:
-        until(lambda: seen("running: "), 60)
-        time.sleep(seconds)
-        server.send_signal(signal.SIGKILL)
-        killed = time.monotonic()
-        until(lambda: seen("holding: ", killed), 5)
-        held = time.monotonic() - killed
-        until(lambda: seen("stopped: ", killed), 10)
-        stopped = time.monotonic() - killed
-        server = start_server()
-        loop.stdin.write("r\n")
-        loop.stdin.flush()
-        reset = time.monotonic()
-        until(lambda: seen("running: ", reset), 20)
-        loop.stdin.write("q\n")
-        loop.stdin.flush()
-        loop.wait(20)
-        report = json.loads(next(line for line in loop.stdout if line.startswith("{")))
-        twin.send_signal(signal.SIGTERM)
-        objects = json.loads(next(line for line in twin.stdout if line.startswith("{")))["objects"]
-    finally:
-        for process in (loop, server, twin):
-            process.kill()
-            process.wait()
-        reader.join(5)
-    (record,) = (tmp_path / "record").iterdir()
-    with DemoReader(record) as reader:
-        hand = reader[0].ee_pos
-    start = load_scene(scene)
-    soup = start.start["alphabet_soup_1_joint0"][:3] - start.model.body("robot_base").pos
-    nearest = np.linalg.norm(hand - soup, axis=1).min()
-    print(f"held after {held:.3f} s, stopped after {stopped:.3f} s, hand to soup {nearest:.3f} m, {report}, {objects}")
-    assert nearest < 0.05
-    assert held < 0.5 + 0.1
-    assert stopped < 2.0 + 0.1
-    assert report["late_over_10_ms"] < 0.01
