@@ -37,7 +37,7 @@ class HandReference(Protocol):
     def joints(self) -> np.ndarray: ...
 
     def advance(
-        self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray
+        self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray, joints: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def rest(self) -> None: ...
@@ -347,8 +347,9 @@ class ControlLoop:
         if self._hand is None:
             return np.asarray(action[:-1], np.float64)
         q = self.safety.q
-        pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64))
-        return self._arm.solve(*pose, self._hand.joints if self._config.is_training_arm else q)
+        alike = self._config.is_training_arm
+        pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64), q if alike else None)
+        return self._arm.solve(*pose, self._hand.joints if alike else q)
 
     def _fingers(self, action: np.ndarray) -> float:
         """Gripper as LIBERO has it: the sign decides, -1 opens and +1 closes, 0 leaves it."""

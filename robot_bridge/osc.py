@@ -21,8 +21,8 @@ POSTURE_STIFFNESS = 10.0
 """1/s^2, towards the home pose, where that does not move the hand."""
 FRICTION = 0.1
 """N m; robosuite gives it to every joint of every robot, and an armature of 5 / k kg m^2 to joint k."""
-NEAR, ALIGNED = 2e-3, 1e-2
-"""The commanded hand may be so far (m, rad) from the reference's before the reference is put where it is.
+NEAR, ALIGNED, BENT_ALIKE = 2e-3, 1e-2, 2e-2
+"""The command may be so far (m, rad, and rad for a joint) from the reference before the reference is put where it is.
 
 More than inverse kinematics leaves over: to begin from its result each time would lose slow motions altogether.
 """
@@ -53,9 +53,14 @@ class OscReference:
         mujoco.mj_forward(model, data)
         self._goal_rotation: np.ndarray | None = None
 
-    def advance(self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The pose after one control period of ``action`` (>= 6,) in [-1, 1], from where the command is now."""
-        self._meet(position, rotation)
+    def advance(
+        self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray, joints: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pose after one control period of ``action`` (>= 6,) in [-1, 1], from where the command is now.
+
+        ``joints`` (7,) rad are the commanded ones of a robot that is a Panda itself.
+        """
+        self._meet(position, rotation, joints)
         position, rotation = self._pose()
         deltas = np.clip(action[:6], -1, 1)
         goal = position + self._config.position_scale * deltas[:3]
@@ -79,12 +84,14 @@ class OscReference:
         self._data.qvel[:] = 0
         self._goal_rotation = None
 
-    def _meet(self, position: np.ndarray, rotation: np.ndarray) -> None:
+    def _meet(self, position: np.ndarray, rotation: np.ndarray, joints: np.ndarray | None) -> None:
         """Brings the arm to the command, where the robot was not sent to the last pose that came from here: at the
         start, and when the safety filter has intervened."""
         here, facing = self._pose()
-        if np.abs(position - here).max() > NEAR or np.abs(rotation_vector(rotation @ facing.T)).max() > ALIGNED:
-            self._data.qpos[self._joints] = self._kinematics.solve(position, rotation, self.joints)
+        apart = np.abs(position - here).max() > NEAR or np.abs(rotation_vector(rotation @ facing.T)).max() > ALIGNED
+        if apart or (joints is not None and np.abs(joints - self.joints).max() > BENT_ALIKE):
+            met = self._kinematics.solve(position, rotation, self.joints) if joints is None else joints
+            self._data.qpos[self._joints] = met
             mujoco.mj_forward(self._model, self._data)
 
     def _pose(self) -> tuple[np.ndarray, np.ndarray]:

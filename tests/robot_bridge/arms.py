@@ -29,7 +29,9 @@ class LinearReference:
 
     joints = np.zeros(DOF)
 
-    def advance(self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def advance(
+        self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray, joints: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         return position + 0.25 * 0.05 * np.clip(action[:3], -1, 1), rotation
 
     def rest(self) -> None:

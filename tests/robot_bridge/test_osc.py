@@ -82,3 +82,13 @@ def test_the_reference_follows_a_robot_that_was_held_back(home):
     position, rotation = reference.advance(elsewhere, home[1], STILL)
     np.testing.assert_allclose(position, elsewhere, atol=2e-3)
     np.testing.assert_allclose(rotation, home[1], atol=2e-2)
+
+
+def test_the_reference_takes_over_the_elbow_of_a_panda_that_was_moved_by_hand(home):
+    kinematics = Kinematics(load_model("robosuite:panda"), JOINTS, SITE, "base")
+    reference = OscReference(OscConfig(), 0.05)
+    reference.advance(*home, STILL, np.array(HOME))
+    moved = np.add(HOME, [0.3, 0.1, -0.3, 0.2, 0.1, 0.0, 0.1])
+    reference.rest()
+    reference.advance(*kinematics.pose(moved), STILL, moved)
+    np.testing.assert_allclose(reference.joints, moved, atol=0.02)
