@@ -1,5 +1,7 @@
 """The server over real sockets: who is answered, with what, and who cannot disturb whom."""
 
+import ctypes
+import gc
 import logging
 import os
 import threading
@@ -321,7 +323,9 @@ def test_warm_up_calls_the_policy_once_a_size():
 
 
 def resident_bytes() -> int:
-    """This process's memory, from Linux's own books."""
+    """This process's memory, from Linux's own books, without what the allocators only keep for later."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -364,7 +368,8 @@ def fuzz(count: int, seed: int) -> float:
             with PolicyClient(server.endpoint) as client:
                 assert client.get_action(observation(7))[0]["action"][0, 0, 0] == 7
             memory.append(resident_bytes())
-    return memory[-1] / memory[4] - 1
+    # The least of three: a measurement also sees what is just on its way.
+    return min(memory[-3:]) / min(memory[3:6]) - 1
 
 
 def test_malformed_messages_do_not_kill_the_server():
