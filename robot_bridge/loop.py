@@ -7,6 +7,7 @@ in a third (``drivers.link``). They meet in single values that are replaced, so 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -215,7 +216,7 @@ class ControlLoop:
         self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, arm, self._note)
         self._opening = float(np.abs(received.state.fingers).mean())
         self._asked = -replan
-        self._path: list[tuple[float, np.ndarray, np.ndarray]] = []  # when, commanded, measured
+        self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
         self._started = time.monotonic()
 
     def stop(self) -> None:
@@ -246,9 +247,9 @@ class ControlLoop:
                 index += missed
         self._brake(started, index)
         self.report.interventions = dict(self.safety.interventions)
-        times, commanded, measured = (np.array(column) for column in zip(*self._path, strict=True))
-        delay = following_delay(times, commanded, measured)
-        self.report.arm_latency = None if delay is None else max(0.0, delay - self._dt)
+        if self._path:
+            delay = following_delay(*(np.array(column) for column in zip(*self._path, strict=True)))
+            self.report.arm_latency = None if delay is None else max(0.0, delay - self._dt)
         return self.report
 
     def _sleep_until(self, due: float) -> float:

@@ -26,6 +26,8 @@ NEAR, ALIGNED, BENT_ALIKE = 2e-3, 1e-2, 2e-2
 
 More than inverse kinematics leaves over: to begin from its result each time would lose slow motions altogether.
 """
+SINGULAR = 1e-6
+"""Added to what is inverted (1/kg, 1/(kg m^2)): a stretched arm pulls hard, but not endlessly."""
 SITE = "gripper_grip_site"
 
 
@@ -113,7 +115,7 @@ class OscReference:
         turn = 0.5 * np.cross(facing, goal_rotation, axis=0).sum(axis=1)
         pull = stiffness * np.concatenate([goal - data.site_xpos[self._site], turn]) - damping * speed
         spread = np.linalg.solve(inertia, jacobian.T)  # M^-1 J^T
-        mobility = jacobian @ spread
+        mobility = jacobian @ spread + SINGULAR * np.eye(6)
         wrench = np.concatenate(
             [np.linalg.solve(mobility[:3, :3], pull[:3]), np.linalg.solve(mobility[3:, 3:], pull[3:])]
         )

@@ -248,6 +248,12 @@ def test_a_replan_that_the_watchdog_would_bite_is_refused():
         check_replan(config, 16, 20, 16)
 
 
+def test_a_run_that_is_ended_before_its_first_tick_has_a_report(rig):
+    made = rig(lambda _: np.zeros((16, 7)))
+    made.loop.quit()
+    assert made.loop.run().summary()["ticks"] == 0
+
+
 def test_latencies_that_leave_nothing_of_a_chunk_are_refused():
     with pytest.raises(UserError, match=r"skip 13.*after 4"):
         check_replan(robot_config("", "", latency=Latency(camera=0.5, arm=0.11)), 4, 20, 16)

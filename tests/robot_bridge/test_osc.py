@@ -92,3 +92,13 @@ def test_the_reference_takes_over_the_elbow_of_a_panda_that_was_moved_by_hand(ho
     reference.rest()
     reference.advance(*kinematics.pose(moved), STILL, moved)
     np.testing.assert_allclose(reference.joints, moved, atol=0.02)
+
+
+def test_a_hand_that_is_sent_beyond_the_arm_s_reach_stays_in_reach(home):
+    reference = OscReference(OscConfig(), 0.05)
+    for direction in ([1, 0, 0], [1, 0.3, 1], [-1, 0, -1]):
+        pose = home
+        for _ in range(120):
+            pose = reference.advance(*pose, np.array([*direction, 0, 0, 0, -1.0]))
+            assert np.linalg.norm(pose[0] - [0, 0, 0.333]) < 1.0
+            np.testing.assert_allclose(pose[1] @ pose[1].T, np.eye(3), atol=1e-6)
