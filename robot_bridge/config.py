@@ -17,6 +17,10 @@ from robot_bridge.joint_map import KEYS, JointMap
 CONFIGS = Path(__file__).with_name("configs")
 
 
+ROBOSUITE_PANDA = "robosuite:panda"
+"""The ``model`` in ``robot.yaml`` that is the arm which policies for LIBERO are trained with."""
+
+
 class RobotConfigError(UserError):
     """A ``robot.yaml`` that is missing something or says something impossible; the text names the key."""
 
@@ -100,7 +104,7 @@ class RobotConfig:
     @property
     def is_training_arm(self) -> bool:
         """Whether the robot has the joints of the arm that policies for LIBERO are trained with."""
-        return self.model == "robosuite:panda"
+        return self.model == ROBOSUITE_PANDA
 
 
 def read_robot(path: str | Path) -> RobotConfig:

@@ -10,9 +10,9 @@ Poses: position (3,) m and rotation matrix (3, 3), base frame.
 import mujoco
 import numpy as np
 
-from robot_bridge.config import OscConfig
+from robot_bridge.config import ROBOSUITE_PANDA, OscConfig
 from robot_bridge.kinematics import Kinematics
-from robot_bridge.panda import HOME, JOINTS, ROBOSUITE_PANDA, load_model
+from robot_bridge.panda import HOME, JOINTS, load_model
 from robot_bridge.rotations import rotation_matrix, rotation_vector
 
 PHYSICS_STEP = 0.002

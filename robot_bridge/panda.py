@@ -6,9 +6,8 @@ from pathlib import Path
 import mujoco
 
 from demos.errors import UserError
+from robot_bridge.config import ROBOSUITE_PANDA
 
-ROBOSUITE_PANDA = "robosuite:panda"
-"""The name of this model in ``robot.yaml``; the arm that policies for LIBERO are trained with."""
 JOINTS = tuple(f"joint{number}" for number in range(1, 8))
 HOME = (0.0, -0.161, 0.0, -2.4446, 0.0, 2.2268, 0.7854)
 """The pose (rad) in which LIBERO's episodes begin."""

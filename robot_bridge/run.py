@@ -138,7 +138,7 @@ def main(argv: list[str]) -> None:
     from robot_bridge.panda import load_model
 
     model = load_model(config.model)
-    base = "base" if config.model == "robosuite:panda" else None
+    base = "base" if config.is_training_arm else None
     arm = Kinematics(model, config.joints, config.site, base)
     prefer_this_process(arguments.priority)  # before the threads that serve the loop start, so that they inherit it
     client = PolicyClient(

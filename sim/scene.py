@@ -13,12 +13,12 @@ import numpy as np
 from demos.cli import run
 from demos.files import replacing
 from sim import libero
+from sim.demonstrate import SETTLE_ACTION, SETTLE_STEPS
 from sim.env import LiberoEnv
 from sim.selection import parse_suites, parse_tasks
 
 BASE = "robot0_base"
 ARM = "robot0_link0"
-SETTLE_STEPS = 10
 
 
 def scene_of(env: LiberoEnv) -> mujoco.MjSpec:
@@ -64,7 +64,7 @@ def write(suite: str, task: int, init_state: int, path: Path, assets: Path | Non
     env = LiberoEnv(suite, task, assets=assets)
     env.restart(seed=init_state, init_state=init_state)
     for _ in range(SETTLE_STEPS):
-        env.advance(np.array([0, 0, 0, 0, 0, 0, -1.0]))
+        env.advance(SETTLE_ACTION)
     spec = scene_of(env)
     with replacing(path) as temporary:
         temporary.write_text(spec.to_xml())

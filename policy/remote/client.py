@@ -177,7 +177,7 @@ class PolicyClient:
         frames = wire.encode(request, encoding, self._jpeg_quality)
         socket.setsockopt(zmq.SNDTIMEO, _milliseconds_until(ends))
         try:
-            socket.send_multipart([b"", *frames], copy=True)
+            socket.send_multipart([b"", *frames])
             while True:
                 if not socket.poll(_milliseconds_until(ends)):
                     raise zmq.Again

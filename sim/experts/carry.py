@@ -59,7 +59,7 @@ def _reachable(
     scene: Scene, arm: Arm, name: str, along: np.ndarray | None, destination: np.ndarray | None, used: int
 ) -> tuple[Grasp, np.ndarray, int]:
     """The best of the next grasps, also for the arm, here and at the destination."""
-    carried = np.zeros(3) if destination is None else destination - scene.position(name)
+    ways = [np.zeros(3)] if destination is None else [np.zeros(3), destination - scene.position(name)]
     best: tuple[float, Grasp, np.ndarray, int] | None = None
     for rank, candidate in enumerate(grasps(scene, arm, name, along, destination)[used : used + 12]):
         if best is not None and best[0] <= candidate.cost:
@@ -67,7 +67,7 @@ def _reachable(
         facing = arm.facing(candidate.closing)
         for closing in (facing, -facing):
             frame = gripper_frame(closing, candidate.approach)
-            comfort = min(_comfort(scene, candidate.position + way, frame) for way in (np.zeros(3), carried))
+            comfort = min(_comfort(scene, candidate.position + way, frame) for way in ways)
             cost = candidate.cost + (OUT_OF_REACH if comfort < 0 else STRAIN * max(0.0, EASY_REACH - comfort))
             if best is None or cost < best[0]:
                 best = cost, candidate, frame, used + rank + 1

@@ -1,7 +1,7 @@
 """The procedural pack: complete, small, the same every time, and LIBERO's tasks stand in it as in the published one."""
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +18,21 @@ SETTLE_STEPS = 20
 NEAR, ALIGNED = 0.02, np.deg2rad(10.0)
 """How far an object of interest may settle from where the published assets leave it (m, rad)."""
 OVERLAPPING = "bowl and plate begin inside each other and are pushed apart, with the published models too"
-EXEMPT: dict[tuple[str, int], tuple[Container[int], str]] = {
+EXEMPT: dict[tuple[str, int], tuple[Collection[int], str]] = {
     ("libero_spatial", 0): ({2, 14, 18, 24, 27, 47}, OVERLAPPING),
     ("libero_spatial", 2): ({18, 27}, OVERLAPPING),
-    ("libero_spatial", 4): ({5, 8, 17, 28, 30}, "the bowl begins leaning on the drawer's wall and tips over, or not"),
+    ("libero_spatial", 4): ({5, 28, 30}, "the bowl begins leaning on the drawer's wall and tips over, or not"),
     ("libero_spatial", 5): (range(50), "the bowl falls 11 cm onto the ramekin and stays tilted in its mouth or not"),
-    ("libero_spatial", 8): ({2, 3, 4, 29, 33, 43, 47}, OVERLAPPING),
+    ("libero_spatial", 8): ({2, 4, 29, 33, 43, 47}, OVERLAPPING),
     ("libero_10", 6): ({14, 20}, "the published plate slides off after its fall onto the table"),
     ("libero_90", 26): ({0}, "the wine bottle falls over"),
     ("libero_90", 27): ({37}, "the wine bottle falls over"),
     ("libero_90", 69): ({20}, "the published plate slides off after its fall onto the table"),
     ("libero_90", 71): ({7, 30}, "the published plate slides off after its fall onto the table"),
 }
-"""Initial states from which the published models themselves slide or turn further, and chance decides where to.
-
-77 of 6,500; in three of them (spatial 4: 8 and 17; spatial 8: 3) only ours do.
-"""
+"""Initial states from which the published models themselves slide or turn further, and chance decides where to."""
+SHORT = {("libero_spatial", 4): {8, 17}, ("libero_spatial", 8): {3}}
+"""Initial states from which only ours do: what is wanted and not reached yet, see the test that is expected to fail."""
 TABLES = {"table", "floor", "kitchen_table", "living_room_table", "study_table"}
 
 
@@ -88,14 +87,14 @@ def test_the_pack_has_every_object_fixture_and_scene_that_the_tasks_use(pack: Pa
 Poses = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def settled(suite: str, task: int, starts: Iterable[int], assets: Path) -> dict[int, Poses]:
+def settled(suite: str, task: int, starts: Iterable[int], assets: Path, steps: int = SETTLE_STEPS) -> dict[int, Poses]:
     """Where the objects of interest come to rest from shipped init states: position and unit quaternion."""
     env = LiberoEnv(suite, task, assets=assets)
     bodies = {name: body for name, body in env.problem.obj_body_id.items() if name in env.problem.obj_of_interest}
     rest = {}
     for start in starts:
         env.restart(seed=0, init_state=start)
-        for _ in range(SETTLE_STEPS):
+        for _ in range(steps):
             env.advance(np.array([0, 0, 0, 0, 0, 0, -1.0]))
         rest[start] = {name: (env.data.xpos[body].copy(), env.data.xquat[body].copy()) for name, body in bodies.items()}
     env.close()
@@ -149,4 +148,29 @@ def test_all_starts_of_all_tasks_settle_where_the_published_assets_leave_them(
     starts = range(len(libero.init_states(libero.task(suite, task))))
     found = strays(suite, task, starts, pack, libero_assets)
     exempt, _ = EXEMPT.get((suite, task), (set(), ""))
-    assert {start: names for start, names in found.items() if start not in exempt} == {}
+    short = SHORT.get((suite, task), set())
+    assert {start: names for start, names in found.items() if start not in exempt and start not in short} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="the bowl tips over (11 degrees, spatial 4) or is pushed off (spatial 8)", strict=True)
+@pytest.mark.parametrize(
+    ("suite", "task", "start"), [(*task, start) for task in SHORT for start in sorted(SHORT[task])]
+)
+def test_the_starts_that_fall_short_settle_there_too(
+    suite: str, task: int, start: int, pack: Path, libero_assets: Path
+):
+    assert strays(suite, task, (start,), pack, libero_assets) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("suite", "task"), sorted(EXEMPT))
+def test_from_every_exempt_start_the_published_models_themselves_move(suite: str, task: int, libero_assets: Path):
+    starts, _ = EXEMPT[suite, task]
+    before = settled(suite, task, starts, libero_assets, steps=0)
+    for start, rest in settled(suite, task, starts, libero_assets).items():
+        moves = [
+            np.linalg.norm((rest[name][0] - position)[:2]) > NEAR or angle_between(rest[name][1], quat) > ALIGNED
+            for name, (position, quat) in before[start].items()
+        ]
+        assert any(moves), start
