@@ -9,10 +9,12 @@ from sim.experts.scene import Scene
 
 EASY_REACH = 0.5
 """Distance of the joints to their limits (rad) above which a grasp is as good as any."""
-STRAIN, OUT_OF_REACH = 5.0, 10.0
-"""What a grasp costs for each rad below that, and where the arm does not get there at all."""
-STANDOFF = 0.09
-"""How far before the grasp (m) the hand lines up."""
+STRAIN, OUT_OF_REACH = 5.0, 50.0
+"""What a grasp costs for each rad below that, and for each metre or rad by which the arm does not get there."""
+SLIP = 0.02
+"""How much nearer or farther (m) an object may be after the first 6 cm of lifting and still count as held."""
+STANDOFF, ARRIVAL = 0.09, 0.14
+"""How far before the grasp (m) the hand lines up, and at most how far above it the hand arrives before that."""
 
 
 def pick(
@@ -23,7 +25,7 @@ def pick(
     along: np.ndarray | None = None,
     destination: np.ndarray | None = None,
     grasp: Grasp | None = None,
-    lift: float = 0.15,
+    lift: float = 0.10,
     tries: int = 3,
 ) -> Motion:
     """Grasp an object and lift it by ``lift`` m; a failed grasp is tried again elsewhere on the object.
@@ -41,18 +43,22 @@ def pick(
             chosen, frame = grasp, gripper_frame(arm.facing(grasp.closing), grasp.approach)
         else:
             chosen, frame, used = _reachable(scene, arm, name, along, destination, used)
-        before = scene.position(name)[2]
         yield from _approach(arm, chosen, frame, searched=grasp is None)
         yield from arm.grip(CLOSED, 11)
-        start = arm.position
+        start, apart = arm.position, _distance(scene, arm, name)
         yield from arm.move(start + 0.06 * UP, frame, tolerance=0.015, speed=0.6)
-        if scene.position(name)[2] > before + 0.03:
+        # An object held by its rim tilts while it rises: its origin comes less far up than the hand does.
+        if arm.position[2] > start[2] + 0.03 and abs(_distance(scene, arm, name) - apart) < SLIP:
             if lift > 0.06:
                 yield from arm.move(start + lift * UP, frame, tolerance=0.03)
             return
         yield from arm.grip(OPEN, 6)
         yield from arm.rise(0.1)
     raise Unreachable(f"could not lift {name} in {tries} tries")
+
+
+def _distance(scene: Scene, arm: Arm, name: str) -> float:
+    return float(np.linalg.norm(scene.position(name) - arm.position))
 
 
 def _reachable(
@@ -68,7 +74,7 @@ def _reachable(
         for closing in (facing, -facing):
             frame = gripper_frame(closing, candidate.approach)
             comfort = min(_comfort(scene, candidate.position + way, frame) for way in ways)
-            cost = candidate.cost + (OUT_OF_REACH if comfort < 0 else STRAIN * max(0.0, EASY_REACH - comfort))
+            cost = candidate.cost + STRAIN * max(0.0, EASY_REACH - max(comfort, 0.0)) - OUT_OF_REACH * min(comfort, 0.0)
             if best is None or cost < best[0]:
                 best = cost, candidate, frame, used + rank + 1
     if best is None:
@@ -77,9 +83,9 @@ def _reachable(
 
 
 def _comfort(scene: Scene, position: np.ndarray, frame: np.ndarray) -> float:
-    """Distance of the joints to their limits (rad) with the hand there and a little back; negative out of reach."""
+    """Distance of the joints to their limits (rad) with the hand there and on its way; negative out of reach."""
     worst = np.inf
-    for retreat in (0.0, STANDOFF):
+    for retreat in (0.0, STANDOFF, ARRIVAL):
         error, margin = scene.reach(position - retreat * frame[:, 2], frame)
         worst = min(worst, margin if error <= 0.01 else -error)
     return worst
@@ -90,7 +96,7 @@ def _approach(arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Moti
     height = arm.position[2]
     arm.fingers = OPEN
     if grasp.approach[2] < -0.9:
-        above = max(standoff[2] + 0.02, min(height, standoff[2] + 0.1))
+        above = max(standoff[2] + 0.02, min(height, grasp.position[2] + ARRIVAL))
         yield from arm.move([standoff[0], standoff[1], above], frame, tolerance=0.03, turn_tolerance=0.3)
     elif searched:
         far = grasp.position - grasp.approach * 0.20
@@ -150,13 +156,12 @@ def _carry(
     travel = min(max(start[2], above[2], start[2] + need), start[2] + 0.25)
     if travel > start[2] + 0.02:
         yield from arm.move([start[0], start[1], travel], tolerance=0.02)
-    distance = float(np.linalg.norm(scene.position(name) - arm.position))
-    held = (name, distance)
+    held = (name, _distance(scene, arm, name))
     yield from arm.move([above[0], above[1], travel], frame, tolerance=0.02, turn_tolerance=0.2, carrying=held)
     yield from arm.move(gripper_target(clearance), tolerance=0.012, carrying=held)
     # The object may have slipped in the hand on the way: aim again from where it is now.
     yield from arm.move(gripper_target(clearance), tolerance=0.006, max_steps=40, stall=8)
-    if np.linalg.norm(scene.position(name) - arm.position) > 0.3:
+    if _distance(scene, arm, name) > 0.3:
         raise Dropped(name)
     yield from arm.move(gripper_target(drop), tolerance=0.006, speed=speed, stall=10)
 

@@ -57,6 +57,39 @@ RECIPES = {
     "moka_pot": Recipe("handle", 0.030, low=(-0.03, 0.055, -0.02), high=(0.03, 0.1, 0.075)),
 }
 
+
+@dataclass(frozen=True)
+class Way:
+    """How the hand meets a rim: the grip site is ``depth`` below it and ``inward`` of it (m), leaning along it (rad).
+
+    ``effort`` is added to the cost of a grasp.
+    """
+
+    depth: float
+    inward: float = 0.0
+    lean: float = 0.0
+    effort: float = 0.0
+
+    def approach(self, outward: np.ndarray) -> np.ndarray:
+        """The approach direction where the rim's outward normal is this."""
+        along_rim = np.array([-outward[1], outward[0], 0.0])
+        return DOWN * np.cos(self.lean) + along_rim * np.sin(self.lean)
+
+
+def _ways(depth: float) -> tuple[Way, ...]:
+    """Straight down, and what is tried where that is blocked.
+
+    Inward, the outer finger has room beside a wall, and the object slides between the fingers as they close.
+    """
+    return (
+        Way(depth),
+        Way(0.6 * depth, effort=0.3),
+        Way(depth, inward=0.015, effort=0.3),
+        Way(depth, lean=0.6, effort=0.6),
+        Way(depth, lean=-0.6, effort=0.6),
+    )
+
+
 FINGER_OPENING = 0.074
 """Widest object (m) that fits between the open fingers."""
 
@@ -68,11 +101,11 @@ def _grid(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 # Sample points of the hand in the gripper frame: the palm, and both open fingers.
 _HAND = np.concatenate(
     [
-        _grid(np.linspace(-0.105, 0.105, 9), np.linspace(-0.034, 0.034, 5), np.linspace(-0.16, -0.026, 6)),
+        _grid(np.linspace(-0.104, 0.104, 9), np.linspace(-0.032, 0.032, 5), np.linspace(-0.16, -0.031, 6)),
         _grid(
-            np.array([-0.056, -0.046, -0.038, 0.038, 0.046, 0.056]),
-            np.linspace(-0.012, 0.012, 3),
-            np.linspace(-0.045, 0.010, 5),
+            np.array([-0.066, -0.053, -0.040, 0.040, 0.053, 0.066]),
+            np.linspace(-0.010, 0.010, 3),
+            np.linspace(-0.044, 0.009, 5),
         ),
     ]
 )
@@ -170,53 +203,52 @@ def _box_grasps(scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.nda
 def _rim_grasps(
     scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.ndarray | None, destination: np.ndarray | None
 ) -> list[Grasp]:
-    """Sixteen rim angles, straight down or leaning by 0.6 rad along the rim when straight down is blocked."""
+    """Sixteen rim angles, straight down and, where that is blocked, in the other ways."""
     points, center = scene.points(name), rim_center(scene, name)
-    height = points[:, 2].max() - recipe.depth
+    top = points[:, 2].max()
     is_mug = scene.category(name).endswith("mug")
     radius = 0.042 if is_mug else 0.05
     collisions = Collisions(scene, name)
-    candidates: list[tuple[float, float, np.ndarray]] = []
+    candidates: list[tuple[float, np.ndarray, Way]] = []
     for angle in np.arange(0, 2 * np.pi, np.pi / 8):
         outward = np.array([np.cos(angle), np.sin(angle), 0.0])
         side = np.array([-outward[1], outward[0], 0.0])
-        position = center + outward * radius
-        position[2] = height
         cost = 0.3 * abs(_turn(arm, outward))
         if is_mug:
             spoke = points[np.abs((points - center) @ side) < 0.02]
             cost += 3.0 * (((spoke - center) @ outward).max() > 0.052)  # the handle is there
         if along is not None:
             cost += 2.0 * (1 - abs(outward @ along))
-        for lean in (0.0, 0.6, -0.6):
-            approach = DOWN * np.cos(lean) + side * np.sin(lean)
-            frame = gripper_frame(arm.facing(outward), approach)
+        for way in _ways(recipe.depth):
+            position = center + outward * (radius - way.inward)
+            position[2] = top - way.depth
+            frame = gripper_frame(arm.facing(outward), way.approach(outward))
             hits = collisions.count(position, frame, (0.0, 0.05, 0.10, 0.15))
             blocked = hits > 0
+            if blocked and way.depth < recipe.depth:
+                continue  # holds too little to make up for that
             if destination is not None:
                 hits += collisions.count(position + destination - scene.position(name), frame, (0.0, 0.08))
-            candidates.append((cost + 0.6 * (lean != 0) + 3.0 * (hits > 0) + 0.05 * hits, angle, approach))
-            if lean == 0 and not blocked:
+            candidates.append((cost + way.effort + 3.0 * (hits > 0) + 0.2 * hits, outward, way))
+            if not blocked and way.lean == 0:
                 break
     candidates.sort(key=lambda candidate: candidate[0])
-    found = (_rim_grasp(points, center, height, *candidate) for candidate in candidates)
+    found = (_rim_grasp(points, center, *candidate) for candidate in candidates)
     return [grasp for grasp in found if grasp is not None]
 
 
-def _rim_grasp(
-    points: np.ndarray, center: np.ndarray, height: float, cost: float, angle: float, approach: np.ndarray
-) -> Grasp | None:
-    """The grasp at one rim angle; ``None`` where the rim is not at this height, as on a bowl that lies tilted."""
-    outward = np.array([np.cos(angle), np.sin(angle), 0.0])
+def _rim_grasp(points: np.ndarray, center: np.ndarray, cost: float, outward: np.ndarray, way: Way) -> Grasp | None:
+    """The grasp at one place of the rim; ``None`` where it is not at this height, as on a bowl that lies tilted."""
+    height = points[:, 2].max() - way.depth
     side = np.array([-outward[1], outward[0], 0.0])
     level = points[points[:, 2] > height - 0.012] - center
     radii = level[np.abs(level @ side) < 0.012] @ outward
     if not (radii > 0).any():
         return None
     radii = radii[radii > 0.3 * radii.max()]
-    position = center + outward * (radii.max() + radii.min()) / 2
-    leaning = approach[2] > -0.9
-    return Grasp(np.array([position[0], position[1], height + (0.008 if leaning else 0.0)]), outward, approach, cost)
+    position = center + outward * ((radii.max() + radii.min()) / 2 - way.inward)
+    position[2] = height + (0.008 if way.lean else 0.0)
+    return Grasp(position, outward, way.approach(outward), cost)
 
 
 def _turn(arm: Arm, closing: np.ndarray) -> float:
