@@ -229,7 +229,7 @@ def _rim_grasps(
                 continue  # holds too little to make up for that
             if destination is not None:
                 hits += collisions.count(position + destination - scene.position(name), frame, (0.0, 0.08))
-            candidates.append((cost + way.effort + 3.0 * (hits > 0) + 0.2 * hits, outward, way))
+            candidates.append((cost + way.effort + 3.0 * (hits > 0) + 0.3 * hits, outward, way))
             if not blocked and way.lean == 0:
                 break
     candidates.sort(key=lambda candidate: candidate[0])
