@@ -6,9 +6,9 @@ unpickler that knows nothing but numpy arrays.
 """
 
 import importlib.util
-import logging
 import os
 import runpy
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -155,8 +155,7 @@ def use_assets(folder: Path) -> ModuleType:
     temporary.write_text(yaml.safe_dump(paths))
     temporary.replace(config / "config.yaml")
     os.environ["LIBERO_CONFIG_PATH"] = str(config)
-    # robosuite warns at every import that it has no private macro file, which nobody needs.
-    logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
+    _quiet_robosuite()
 
     import libero.libero
 
@@ -164,3 +163,22 @@ def use_assets(folder: Path) -> ModuleType:
     import libero.libero.envs
 
     return libero.libero.envs
+
+
+def _quiet_robosuite() -> None:
+    """Load robosuite's settings before robosuite, without its log file and without warnings that nobody needs.
+
+    The file is ``/tmp/robosuite.log``: whoever comes second on a shared machine may not write there, and the import
+    would fail.
+    """
+    spec = importlib.util.find_spec("robosuite")
+    if "robosuite.macros" in sys.modules or spec is None or not spec.submodule_search_locations:
+        return
+    file = Path(spec.submodule_search_locations[0]) / "macros.py"
+    settings = importlib.util.spec_from_file_location("robosuite.macros", file)
+    assert settings is not None
+    assert settings.loader is not None
+    macros = importlib.util.module_from_spec(settings)
+    settings.loader.exec_module(macros)
+    macros.FILE_LOGGING_LEVEL, macros.CONSOLE_LOGGING_LEVEL = None, "ERROR"  # type: ignore[attr-defined]
+    sys.modules["robosuite.macros"] = macros

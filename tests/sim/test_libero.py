@@ -1,6 +1,8 @@
 """The LIBERO benchmark as data."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +68,18 @@ def test_the_digest_of_assets_depends_on_their_content(tmp_path: Path):
     first = assets.resolve(tmp_path).digest
     (tmp_path / "scenes" / "a.xml").write_text("<mujoco />")
     assert assets.resolve(tmp_path).digest != first
+
+
+def test_loading_libero_writes_no_log_file(tmp_path: Path):
+    """robosuite's is /tmp/robosuite.log, where a second user of a machine may not write."""
+    code = (
+        "import sys; opened = []\n"
+        "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
+        "from pathlib import Path; from sim import libero\n"
+        f"libero.use_assets(Path({str(tmp_path)!r}))\n"
+        "import robosuite; assert robosuite.__version__\n"
+        "print([path for path in opened if path.endswith('.log')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+    assert "macro" not in done.stderr
