@@ -168,15 +168,13 @@ def live(policy: "Policy", env: "LiberoEnv", job: "Job", rules: "Rules", text: s
     """An episode that ``policy`` plays now, as the evaluation would play ``job``, rendered at every step."""
     from sim.chunks import Chunks, OpenLoop, TemporalEnsemble
     from sim.env import VIEWS
-    from sim.worker import SETTLE_ACTION
 
     instruction = text or env.task.language
     seen = [VIEWS.index(view) for view in policy.views]
 
     def frames() -> Iterator[Frame]:
         env.restart(seed=job.seed, init_state=job.init_state)
-        for _ in range(rules.settle_steps):
-            env.advance(SETTLE_ACTION)
+        env.settle(rules.settle_steps)
         chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
         success, steps = False, 0
         while not success and steps < rules.step_limit(job.suite):

@@ -16,8 +16,6 @@ from sim.env import CAMERAS, LiberoEnv
 from sim.experts import expert_actions
 from sim.tracks import TrackRecorder
 
-SETTLE_STEPS = 10
-SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 STEPS_AFTER_SUCCESS = 40
 """Longest tail after the first success (control steps); the expert usually retreats and ends sooner."""
 
@@ -59,8 +57,7 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
     joints = 1 + np.array(env.problem.robots[0]._ref_joint_pos_indexes)  # the first number of a state is the time
     start[joints] += rng.normal(0.0, disturbance.start, len(joints))
     env.set_state(start)
-    for _ in range(SETTLE_STEPS):
-        env.advance(SETTLE_ACTION)
+    env.settle()
     noise = float(rng.uniform(0.0, disturbance.noise))
     high = env.problem.robots[0].controller.ee_pos[2] - 0.08
     push, push_left = np.zeros(3), 0

@@ -13,9 +13,7 @@ import numpy as np
 from demos.cli import run
 from demos.files import replacing
 from sim import libero
-from sim.demonstrate import SETTLE_ACTION, SETTLE_STEPS
 from sim.env import LiberoEnv
-from sim.selection import parse_suites, parse_tasks
 
 BASE = "robot0_base"
 ARM = "robot0_link0"
@@ -63,8 +61,7 @@ def write(suite: str, task: int, init_state: int, path: Path, assets: Path | Non
     """
     env = LiberoEnv(suite, task, assets=assets)
     env.restart(seed=init_state, init_state=init_state)
-    for _ in range(SETTLE_STEPS):
-        env.advance(SETTLE_ACTION)
+    env.settle()
     spec = scene_of(env)
     with replacing(path) as temporary:
         temporary.write_text(spec.to_xml())
@@ -81,16 +78,14 @@ def main(argv: list[str]) -> None:
         "instruction that this command prints",
     )
     parser.add_argument("--suite", default="libero_object", help="the suite (default libero_object)")
-    parser.add_argument("--task", default="0", metavar="N", help="number of the task in its suite (default 0)")
+    parser.add_argument("--task", type=int, default=0, metavar="N", help="number of the task in its suite (default 0)")
     parser.add_argument(
         "--init-state", type=int, default=0, metavar="K", help="which shipped initial state (default 0)"
     )
     parser.add_argument("--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: see docs/assets.md")
     parser.add_argument("--out", type=Path, default=Path("scene.xml"), metavar="FILE", help="default: scene.xml")
     arguments = parser.parse_args(argv)
-    (suite,) = parse_suites([arguments.suite])
-    (number,) = parse_tasks(arguments.task, suite)
-    task = write(suite, number, arguments.init_state, arguments.out, arguments.assets)
+    task = write(arguments.suite, arguments.task, arguments.init_state, arguments.out, arguments.assets)
     print(f"{arguments.out}: {task.language}")
     print(f"  python -m robot_bridge.twin --scene {arguments.out}")
     print(f"  python -m robot_bridge.run --robot twin --task '{task.language}'")

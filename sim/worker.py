@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SHIPPED_STATES = 50
 """Initial states that LIBERO ships for every task."""
-SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
-"""Arm still, gripper open, while objects come to rest."""
 STEPS_PER_FRAME = 2
 """Videos show every second control step."""
 
@@ -60,7 +58,7 @@ class Rules:
         expert: let the scripted expert act inside the worker, instead of the policy.
         replan: actions executed of each chunk; ``None`` for temporal ensembling.
         max_steps: step limit; ``None`` for the suite's own.
-        settle_steps: steps of ``SETTLE_ACTION`` before the first counted one.
+        settle_steps: steps in which objects come to rest before the first counted one.
         video: which episodes are filmed, into ``video_folder``.
         views: what the policy sees, in its order; ``None`` for all.
         image_size, assets, fast_render: as ``LiberoEnv`` takes them.
@@ -136,8 +134,7 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
     """
     started = time.perf_counter()
     env.restart(seed=job.seed, init_state=job.init_state)
-    for _ in range(rules.settle_steps):
-        env.advance(SETTLE_ACTION)
+    env.settle(rules.settle_steps)
     expert = _expert(env, job) if rules.expert else None
     chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
     success, steps = False, 0

@@ -94,8 +94,7 @@ def settled(suite: str, task: int, starts: Iterable[int], assets: Path, steps: i
     rest = {}
     for start in starts:
         env.restart(seed=0, init_state=start)
-        for _ in range(steps):
-            env.advance(np.array([0, 0, 0, 0, 0, 0, -1.0]))
+        env.settle(steps)
         rest[start] = {name: (env.data.xpos[body].copy(), env.data.xquat[body].copy()) for name, body in bodies.items()}
     env.close()
     return rest
@@ -112,11 +111,9 @@ def test_a_task_stands_still_in_the_pack(pack: Path, suite: str, task: int):
     for start in (0, len(states) - 1):
         env.restart(seed=0, init_state=start)
         assert env.state().shape == states[start].shape
-        for _ in range(SETTLE_STEPS):
-            env.advance(np.array([0, 0, 0, 0, 0, 0, -1.0]))
+        env.settle(SETTLE_STEPS)
         resting = env.data.qpos.copy()
-        for _ in range(SETTLE_STEPS):
-            env.advance(np.array([0, 0, 0, 0, 0, 0, -1.0]))
+        env.settle(SETTLE_STEPS)
         assert np.abs(env.data.qpos - resting).max() < 0.005
     env.close()
 
