@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,9 +89,9 @@ def collect_one(settings: Settings, suite: str, index: int, seed: int) -> Outcom
 
     started = time.perf_counter()
     env = _environment(settings, suite, index)
-    disturbance = demonstrate.Disturbance(
-        noise=settings.noise, push_chance=demonstrate.Disturbance.push_chance if settings.pushes else 0.0
-    )
+    disturbance = demonstrate.Disturbance(noise=settings.noise)
+    if not settings.pushes:
+        disturbance = replace(disturbance, push_chance=0.0, nudge_chance=0.0)
     take = demonstrate.play(env, seed, disturbance)
     if take is None:
         return Outcome(False, 0, time.perf_counter() - started)

@@ -30,6 +30,8 @@ class Disturbance:
         noise: standard deviation of Gaussian noise on the six arm numbers, drawn up to this for every episode.
         push_chance: chance per step that a push begins while the hand is open and high.
         push_size, push_steps: size (action units) and length of a push.
+        nudge_chance, nudge_size, nudge_steps: the same, sideways only, while the open hand is low: it must find back
+            to its grasp from a centimetre or two beside it.
     """
 
     start: float = 0.02
@@ -37,6 +39,9 @@ class Disturbance:
     push_chance: float = 0.02
     push_size: float = 0.7
     push_steps: int = 8
+    nudge_chance: float = 0.04
+    nudge_size: float = 0.4
+    nudge_steps: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +72,12 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
         actions.append(action)
         executed = action.copy()
         executed[:6] += rng.normal(0.0, 1.0, 6) * noise
-        free = action[6] < 0 and env.problem.robots[0].controller.ee_pos[2] > high
-        if push_left == 0 and free and rng.random() < disturbance.push_chance:
-            push, push_left = rng.uniform(-1.0, 1.0, 3) * disturbance.push_size, disturbance.push_steps
+        is_open, is_high = action[6] < 0, env.problem.robots[0].controller.ee_pos[2] > high
+        if push_left == 0 and is_open:
+            push, push_left = _push(disturbance, is_high, rng)
         if push_left:
             executed[:3] += push
-            push_left = push_left - 1 if free else 0
+            push_left = push_left - 1 if is_open and (is_high or push[2] == 0) else 0
         _, success, _, _ = env.advance(np.clip(executed, -1.0, 1.0))
         if success and success_step is None:
             success_step = len(actions)
@@ -83,6 +88,16 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
     if success_step is None:
         return None
     return Take(np.array(states), np.array(actions), success_step, noise)
+
+
+def _push(disturbance: Disturbance, is_high: bool, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """A push (action units) and its length in steps, mostly none."""
+    chance = disturbance.push_chance if is_high else disturbance.nudge_chance
+    if rng.random() >= chance:
+        return np.zeros(3), 0
+    if is_high:
+        return rng.uniform(-1.0, 1.0, 3) * disturbance.push_size, disturbance.push_steps
+    return np.append(rng.uniform(-1.0, 1.0, 2) * disturbance.nudge_size, 0.0), disturbance.nudge_steps
 
 
 def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tracks]]:

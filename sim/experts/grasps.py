@@ -17,7 +17,7 @@ from sim.experts.scene import Scene
 class Grasp:
     """Grip-site position (m), closing axis and approach direction, all in the world.
 
-    ``cost``: how little it is liked, without regard to the arm; 3 for a hand that touches other things.
+    ``cost``: how little it is liked, without regard to the arm; 3 and more for a hand that touches other things.
     """
 
     position: np.ndarray

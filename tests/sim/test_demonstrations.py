@@ -1,5 +1,6 @@
 """Experts, exact tracks and collection, on real LIBERO."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,19 @@ def test_the_same_seed_gives_the_same_demonstration(env: LiberoEnv, take: Take):
     again = play(env, seed=0, disturbance=Disturbance())
     assert again is not None
     np.testing.assert_array_equal(again.states, take.states)
+
+
+def test_the_low_hand_is_nudged_and_the_expert_comes_back(env: LiberoEnv):
+    calm = Disturbance(start=0.0, noise=0.0, push_chance=0.0, nudge_chance=0.0)
+    straight, nudged = (play(env, seed=0, disturbance=d) for d in (calm, replace(calm, nudge_chance=0.3)))
+    assert straight is not None
+    assert nudged is not None
+    shorter = min(len(straight.states), len(nudged.states))
+    first = int(np.argmax(np.any(straight.states[:shorter] != nudged.states[:shorter], axis=1)))
+    env.set_state(straight.states[0])
+    above = env.data.site("gripper0_grip_site").xpos[2]
+    env.set_state(straight.states[first])
+    assert env.data.site("gripper0_grip_site").xpos[2] < above - 0.07
 
 
 def test_a_demonstration_shows_states_before_actions(env: LiberoEnv, take: Take):
