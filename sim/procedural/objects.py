@@ -191,13 +191,26 @@ class Bottle(Item):
 
 @dataclass(frozen=True)
 class Wall:
-    """A ring of boards from (radius, z) `low` to `high`, `overlap` times as wide as it takes to close it."""
+    """A ring of boards from (radius, z) `low` to `high`, `overlap` times as wide as it takes `count` to close it.
+
+    `directions` (degrees): where the boards stand if not evenly spaced. What tips over and what stays inside
+    something else can depend on which boards touch. `twist` (degrees): how far each is turned about its middle line.
+    """
 
     low: Vec
     high: Vec
     half_thick: float
     count: int
     overlap: float = 1.0
+    directions: Vec = ()
+    twist: float = 0.0
+
+    def boards(self, centre: Vec) -> list[Shape]:
+        """The wall around a vertical axis through `centre`."""
+        directions = np.deg2rad(self.directions or np.arange(self.count) * 360 / self.count)
+        half_width = self.overlap * max(self.low[0], self.high[0]) * float(np.tan(np.pi / self.count))
+        twist = float(np.deg2rad(self.twist))
+        return ring(centre, self.low, self.high, self.half_thick, directions, half_width, twist)
 
 
 @dataclass(frozen=True)
@@ -235,7 +248,7 @@ class Vessel(Item):
         x, y, _ = self.axis
         shapes = prism((x, y, (low + high) / 2), apothem, (high - low) / 2, sides)
         for wall in self.walls:
-            shapes += ring(self.axis, wall.low, wall.high, wall.half_thick, wall.count, wall.overlap)
+            shapes += wall.boards(self.axis)
         for handle in self.handles:
             shapes += handle.shapes()
         return shapes

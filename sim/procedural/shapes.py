@@ -48,18 +48,29 @@ def prism(centre: Vec, apothem: float, half_height: float, sides: int) -> list[S
     return [Shape("box", size, centre, _about_z(2 * np.pi * k / sides)) for k in range(sides // 2)]
 
 
-def ring(centre: Vec, low: Vec, high: Vec, half_thick: float, count: int, overlap: float = 1.0) -> list[Shape]:
-    """A wall around z as `count` boards, from (radius, z) = `low` to `high`: the side of a bowl or mug."""
+def ring(
+    centre: Vec,
+    low: Vec,
+    high: Vec,
+    half_thick: float,
+    directions: Iterable[float],
+    half_width: float,
+    twist: float = 0.0,
+) -> list[Shape]:
+    """A wall around z as boards in `directions` (rad), from (radius, z) = `low` to `high`: the side of a mug.
+
+    `twist` (rad): how far each board is turned about its middle line, as the blades of a propeller are.
+    """
     (r0, z0), (r1, z1) = low, high
-    half_width = overlap * max(r0, r1) * float(np.tan(np.pi / count))
     boards = []
-    for k in range(count):
-        angle = 2 * np.pi * k / count
+    for angle in directions:
         out = np.array([np.cos(angle), np.sin(angle), 0.0])
         along = np.array([-out[1], out[0], 0.0])
         start = np.asarray(centre) + out * r0 + [0, 0, z0]
         end = np.asarray(centre) + out * r1 + [0, 0, z1]
-        boards.append(beam(_vec(start), _vec(end), _vec(along), half_width, half_thick))
+        up = np.cross((end - start) / np.linalg.norm(end - start), along)
+        across = along * np.cos(twist) + up * np.sin(twist)
+        boards.append(beam(_vec(start), _vec(end), _vec(across), half_width, half_thick))
     return boards
 
 

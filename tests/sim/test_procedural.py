@@ -19,20 +19,12 @@ NEAR, ALIGNED = 0.02, np.deg2rad(10.0)
 """How far an object of interest may settle from where the published assets leave it (m, rad)."""
 OVERLAPPING = "bowl and plate begin inside each other and are pushed apart, with the published models too"
 EXEMPT: dict[tuple[str, int], tuple[Collection[int], str]] = {
-    ("libero_spatial", 0): ({2, 14, 18, 24, 27, 47}, OVERLAPPING),
-    ("libero_spatial", 2): ({18, 27}, OVERLAPPING),
-    ("libero_spatial", 4): ({5, 28, 30}, "the bowl begins leaning on the drawer's wall and tips over, or not"),
-    ("libero_spatial", 5): (range(50), "the bowl falls 11 cm onto the ramekin and stays tilted in its mouth or not"),
-    ("libero_spatial", 8): ({2, 4, 29, 33, 43, 47}, OVERLAPPING),
-    ("libero_10", 6): ({14, 20}, "the published plate slides off after its fall onto the table"),
+    ("libero_spatial", 0): ({18}, OVERLAPPING),
+    ("libero_spatial", 8): ({33, 36}, OVERLAPPING),
     ("libero_90", 26): ({0}, "the wine bottle falls over"),
     ("libero_90", 27): ({37}, "the wine bottle falls over"),
-    ("libero_90", 69): ({20}, "the published plate slides off after its fall onto the table"),
-    ("libero_90", 71): ({7, 30}, "the published plate slides off after its fall onto the table"),
 }
 """Initial states from which the published models themselves slide or turn further, and chance decides where to."""
-SHORT = {("libero_spatial", 4): {8, 17}, ("libero_spatial", 8): {3}}
-"""Initial states from which only ours do: what is wanted and not reached yet, see the test that is expected to fail."""
 TABLES = {"table", "floor", "kitchen_table", "living_room_table", "study_table"}
 
 
@@ -131,8 +123,15 @@ def strays(suite: str, task: int, starts: Iterable[int], pack: Path, published: 
     return found
 
 
-def test_objects_settle_where_the_published_assets_leave_them(pack: Path, libero_assets: Path):
-    assert strays(*SAMPLE[0], (0, 25), pack, libero_assets) == {}
+@pytest.mark.parametrize(
+    ("suite", "task", "starts"),
+    [("libero_goal", 2, (0, 25)), ("libero_spatial", 4, (8, 30)), ("libero_spatial", 5, (0,))],
+    ids=["on the table", "in a drawer: upright and leaning", "askew on a ramekin"],
+)
+def test_objects_settle_where_the_published_assets_leave_them(
+    suite: str, task: int, starts: tuple[int, ...], pack: Path, libero_assets: Path
+):
+    assert strays(suite, task, starts, pack, libero_assets) == {}
 
 
 @pytest.mark.slow
@@ -145,19 +144,7 @@ def test_all_starts_of_all_tasks_settle_where_the_published_assets_leave_them(
     starts = range(len(libero.init_states(libero.task(suite, task))))
     found = strays(suite, task, starts, pack, libero_assets)
     exempt, _ = EXEMPT.get((suite, task), (set(), ""))
-    short = SHORT.get((suite, task), set())
-    assert {start: names for start, names in found.items() if start not in exempt and start not in short} == {}
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(reason="the bowl tips over (11 degrees, spatial 4) or is pushed off (spatial 8)", strict=True)
-@pytest.mark.parametrize(
-    ("suite", "task", "start"), [(*task, start) for task in SHORT for start in sorted(SHORT[task])]
-)
-def test_the_starts_that_fall_short_settle_there_too(
-    suite: str, task: int, start: int, pack: Path, libero_assets: Path
-):
-    assert strays(suite, task, (start,), pack, libero_assets) == {}
+    assert {start: names for start, names in found.items() if start not in exempt} == {}
 
 
 @pytest.mark.slow
