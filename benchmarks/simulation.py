@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from demos import cli
 from sim import assets, libero
-from sim.env import VIEWS, LiberoEnv
+from sim.env import SETTLE_ACTION, VIEWS, LiberoEnv
 from sim.runner import run_episodes
-from sim.worker import SETTLE_ACTION, Job, Observation, Rules, play
+from sim.worker import Job, Observation, Rules, play
 
 PARTS = ("physics", "control", "rendering", "policy", "reset", "build", "other")
 

@@ -27,6 +27,8 @@ VIEWS = ("agentview", "eye_in_hand")
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
 SETTLE_STEPS = 10
 """Steps before an episode counts, as the field evaluates LIBERO: objects begin in the air."""
+SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+"""Arm still, gripper open."""
 FAST_DETAIL = {"agentview": 0.004, "eye_in_hand": 0.002}
 """Mesh details (m) that ``fast_render`` keeps: about a pixel of a 128 pixel image at each camera's usual distance."""
 
@@ -168,9 +170,9 @@ class LiberoEnv(gymnasium.Env):
         return float(success), success, not success and self.steps >= self.max_steps, self._info(success)
 
     def settle(self, steps: int = SETTLE_STEPS) -> None:
-        """Let objects come to rest, the arm still and the gripper open."""
+        """Let objects come to rest."""
         for _ in range(steps):
-            self.advance(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]))
+            self.advance(SETTLE_ACTION)
 
     def observe(self) -> dict[str, np.ndarray]:
         """The observation of the present state, rendered now."""
