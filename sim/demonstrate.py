@@ -65,7 +65,7 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
     env.settle()
     noise = float(rng.uniform(0.0, disturbance.noise))
     high = env.problem.robots[0].controller.ee_pos[2] - 0.08
-    push, push_left = np.zeros(3), 0
+    push, push_left, began_high = np.zeros(3), 0, True
     states, actions, success_step = [], [], None
     for action in expert_actions(env, rng):
         states.append(env.state())
@@ -75,9 +75,10 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
         is_open, is_high = action[6] < 0, env.problem.robots[0].controller.ee_pos[2] > high
         if push_left == 0 and is_open:
             push, push_left = _push(disturbance, is_high, rng)
+            began_high = is_high
         if push_left:
             executed[:3] += push
-            push_left = push_left - 1 if is_open and (is_high or push[2] == 0) else 0
+            push_left = push_left - 1 if is_open and is_high == began_high else 0
         _, success, _, _ = env.advance(np.clip(executed, -1.0, 1.0))
         if success and success_step is None:
             success_step = len(actions)

@@ -168,8 +168,8 @@ def use_assets(folder: Path) -> ModuleType:
 def _quiet_robosuite() -> None:
     """Load robosuite's settings before robosuite, without its log file and without warnings that nobody needs.
 
-    The file is ``/tmp/robosuite.log``: whoever comes second on a shared machine may not write there, and the import
-    would fail.
+    The file has the same name for everybody: whoever comes second on a shared machine may not write it, and the
+    import would fail.
     """
     spec = importlib.util.find_spec("robosuite")
     if "robosuite.macros" in sys.modules or spec is None or not spec.submodule_search_locations:

@@ -4,7 +4,7 @@ import numpy as np
 
 from sim.experts.arm import CLOSED, OPEN, Arm, Motion
 from sim.experts.carry import pick
-from sim.experts.geometry import UP, about_z, gripper_frame, tilted
+from sim.experts.geometry import UP, about_z, gripper_frame, sideways, tilted
 from sim.experts.grasps import Grasp
 from sim.experts.scene import Scene
 
@@ -179,7 +179,7 @@ def push_plate(scene: Scene, arm: Arm, plate: str, target: np.ndarray) -> Motion
     """Drag a plate over the table with closed fingers pressed inside it."""
     way = target[:2] - scene.position(plate)[:2]
     way = way / np.linalg.norm(way)
-    frame = gripper_frame(arm.facing(np.array([-way[1], way[0], 0.0])))
+    frame = gripper_frame(arm.facing(sideways(way)))
     arm.fingers = CLOSED
     inside = scene.position(plate) + 0.008 * UP
     yield from arm.move(inside + 0.10 * UP, frame, tolerance=0.02)

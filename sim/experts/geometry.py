@@ -17,6 +17,11 @@ def about_z(angle: float) -> np.ndarray:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
+def sideways(direction: np.ndarray) -> np.ndarray:
+    """A horizontal direction turned by a quarter to the left."""
+    return np.array([-direction[1], direction[0], 0.0])
+
+
 def gripper_frame(closing: np.ndarray, approach: np.ndarray = DOWN) -> np.ndarray:
     """The gripper orientation ``(3, 3)`` that approaches along ``approach`` and closes nearest to ``closing``."""
     z = np.asarray(approach, dtype=float)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.experts.arm import Arm
-from sim.experts.geometry import DOWN, axis_difference, gripper_frame
+from sim.experts.geometry import DOWN, axis_difference, gripper_frame, sideways
 from sim.experts.scene import Scene
 
 
@@ -72,8 +72,7 @@ class Way:
 
     def approach(self, outward: np.ndarray) -> np.ndarray:
         """The approach direction where the rim's outward normal is this."""
-        along_rim = np.array([-outward[1], outward[0], 0.0])
-        return DOWN * np.cos(self.lean) + along_rim * np.sin(self.lean)
+        return DOWN * np.cos(self.lean) + sideways(outward) * np.sin(self.lean)
 
 
 def _ways(depth: float) -> tuple[Way, ...]:
@@ -174,7 +173,7 @@ def _box_grasps(scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.nda
     candidates: list[Grasp] = []
     for angle in np.arange(0, np.pi, np.pi / 24):
         closing = np.array([np.cos(angle), np.sin(angle), 0.0])
-        side = np.array([-closing[1], closing[0], 0.0])
+        side = sideways(closing)
         across, lengthwise = level @ closing, level @ side
         width, length = np.ptp(across), np.ptp(lengthwise)
         if width > FINGER_OPENING:
@@ -212,7 +211,7 @@ def _rim_grasps(
     candidates: list[tuple[float, np.ndarray, Way]] = []
     for angle in np.arange(0, 2 * np.pi, np.pi / 8):
         outward = np.array([np.cos(angle), np.sin(angle), 0.0])
-        side = np.array([-outward[1], outward[0], 0.0])
+        side = sideways(outward)
         cost = 0.3 * abs(_turn(arm, outward))
         if is_mug:
             spoke = points[np.abs((points - center) @ side) < 0.02]
@@ -240,7 +239,7 @@ def _rim_grasps(
 def _rim_grasp(points: np.ndarray, center: np.ndarray, cost: float, outward: np.ndarray, way: Way) -> Grasp | None:
     """The grasp at one place of the rim; ``None`` where it is not at this height, as on a bowl that lies tilted."""
     height = points[:, 2].max() - way.depth
-    side = np.array([-outward[1], outward[0], 0.0])
+    side = sideways(outward)
     level = points[points[:, 2] > height - 0.012] - center
     radii = level[np.abs(level @ side) < 0.012] @ outward
     if not (radii > 0).any():

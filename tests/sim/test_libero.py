@@ -71,7 +71,7 @@ def test_the_digest_of_assets_depends_on_their_content(tmp_path: Path):
 
 
 def test_loading_libero_writes_no_log_file(tmp_path: Path):
-    """robosuite's is /tmp/robosuite.log, where a second user of a machine may not write."""
+    """robosuite's has the same name for everybody, so that a second user of a machine may not write it."""
     code = (
         "import sys; opened = []\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
