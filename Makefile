@@ -21,10 +21,11 @@ eval: $(READY) ## evaluate the default policy on LIBERO-10
 test: $(READY) ## run the tests
 	@$(RUN) -m pytest $(ARGS)
 
-lint: $(READY) ## check style and types
+lint: $(READY) ## check style, types and the directions of imports
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
 
 clean: ## remove .venv, so that the next target installs afresh
 	rm -rf $(VENV)

@@ -19,8 +19,8 @@ import msgpack
 import numpy as np
 import zmq
 
-from demos.cli import run
-from demos.errors import UserError
+from common.cli import run
+from common.errors import UserError
 from policy import DEFAULT_BUNDLE
 from policy.remote import PolicyClient, RemotePolicy, wire
 from policy.remote.wire import Encoding

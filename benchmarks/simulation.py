@@ -25,11 +25,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from demos import cli
-from sim import assets, libero
-from sim.env import SETTLE_ACTION, VIEWS, LiberoEnv
-from sim.runner import run_episodes
-from sim.worker import Job, Observation, Rules, play
+from common import cli
+from sim.evaluation.runner import run_episodes
+from sim.evaluation.worker import Job, Observation, Rules, play
+from sim.libero import assets, benchmark
+from sim.libero.env import SETTLE_ACTION, VIEWS, LiberoEnv
 
 PARTS = ("physics", "control", "rendering", "policy", "reset", "build", "other")
 
@@ -100,14 +100,14 @@ class Stopwatch:
 @contextlib.contextmanager
 def parts(watch: Stopwatch) -> Iterator[None]:
     """Count what both sides spend their time with."""
-    libero.use_assets(assets.resolve().path)
+    benchmark.use_assets(assets.resolve().path)
     import mujoco
     from libero.libero.envs.env_wrapper import ControlEnv
     from robosuite.robots.single_arm import SingleArm
     from robosuite.utils.binding_utils import MjSim
 
-    from sim.control import ControlLoop
-    from sim.renderer import CameraRenderer
+    from sim.libero.control_step import ControlLoop
+    from sim.libero.renderer import CameraRenderer
 
     with contextlib.ExitStack() as stack:
         for name in ("mj_forward", "mj_step", "mj_step1", "mj_step2", "mj_fwdConstraint"):
@@ -135,7 +135,7 @@ def play_plainly(jobs: list[Job], rules: Rules, replan: int, policy: StandIn) ->
 
     steps = 0
     for (suite, index), episodes in groupby(jobs, lambda job: (job.suite, job.task)):
-        task = libero.task(suite, index)
+        task = benchmark.task(suite, index)
         env = OffScreenRenderEnv(
             bddl_file_name=str(task.bddl_file), camera_heights=rules.image_size, camera_widths=rules.image_size
         )
@@ -145,7 +145,7 @@ def play_plainly(jobs: list[Job], rules: Rules, replan: int, policy: StandIn) ->
             env.env.object_property_initializers = list(samplers)
             env.seed(job.seed)
             env.reset()
-            shown = env.set_init_state(libero.init_states(task)[job.init_state])
+            shown = env.set_init_state(benchmark.init_states(task)[job.init_state])
             for _ in range(rules.settle_steps):
                 shown, _, _, _ = env.step(SETTLE_ACTION)
             robot = env.robots[0]
@@ -206,7 +206,7 @@ def measured(name: str, episodes: int, into: list[Measured]) -> Iterator[None]:
 def main(argv: list[str]) -> None:
     """Measure both sides and print what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", default="libero_10", choices=libero.SUITES)
+    parser.add_argument("--suite", default="libero_10", choices=benchmark.SUITES)
     parser.add_argument("--tasks", default="0,2", help="task numbers, with commas (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=3, help="per task (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=200, help="steps of an episode (default: %(default)s)")

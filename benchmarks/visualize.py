@@ -8,7 +8,7 @@ import time
 import cv2
 import numpy as np
 
-from sim.overlay import draw_tracks, moving, tail
+from sim.pictures.overlay import draw_tracks, moving, tail
 
 WANTED = {128: 60.0, 512: 20.0}
 """Frames a second at these image sizes."""

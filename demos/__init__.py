@@ -1,1 +1,1 @@
-"""Demonstrations: LIBERO/robomimic HDF5 files, point tracks, dataset specs, and what every command shares."""
+"""Demonstrations: LIBERO/robomimic HDF5 files, point tracks, dataset specs, training samples."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from demos.errors import UserError
-from demos.files import OpenFiles
+from common.errors import UserError
+from common.files import OpenFiles
 from demos.hdf5 import DemoFileError, DemoReader
 from demos.spec import Mode, chosen_episodes, parse_specs
 from demos.tracks import METHOD, TrackFileError, TrackReader, track_folder

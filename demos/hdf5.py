@@ -14,8 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from demos.errors import UserError
-from demos.files import locked, replacing
+from common.errors import UserError
+from common.files import locked, replacing
 
 
 class DemoFileError(UserError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from demos.errors import UserError
+from common.errors import UserError
 
 Mode = Literal["traj", "action"]
 MODES: tuple[Mode, ...] = ("traj", "action")

@@ -12,8 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from demos.errors import UserError
-from demos.files import replacing
+from common.errors import UserError
+from common.files import replacing
 
 METHOD = "uniform_400_reinit_16"
 """Folder name of the default tracks: a uniform grid of 400 points, started anew at every frame, followed for 16."""

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.interface import Array, Text
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
-from tokenizer.model import MotionTokenizer, TokenizerConfig
+from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 
 
 class Amplify(nn.Module):

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demos import cli
+from common import cli
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
-from tokenizer import checkpoint
-from tokenizer.checkpoint import Checkpoint, CheckpointError, load_weights, unique_weights
-from tokenizer.model import TokenizerConfig
-from tokenizer.settings import from_mapping
+from tokenizer.tracks.model import TokenizerConfig
+from training import checkpoint
+from training.checkpoint import Checkpoint, CheckpointError, load_weights, unique_weights
+from training.settings import from_mapping
 
 
 def bundle_config(policy: Amplify) -> dict[str, Any]:

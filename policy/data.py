@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.errors import UserError
+from common.files import replacing
 from demos.dataset import FrameDataset
-from demos.errors import UserError
-from demos.files import replacing
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.text import TEXT_DIM, PreprocessedText, WordsEncoder
 from policy.vision import ResNet18, VisionConfig
-from tokenizer import checkpoint
-from tokenizer.checkpoint import Checkpoint
 from tokenizer.fsq import FSQ
-from tokenizer.model import MotionTokenizer, TokenizerConfig
-from tokenizer.motion import points_to_velocities
-from tokenizer.settings import from_mapping
+from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
+from tokenizer.tracks.motion import points_to_velocities
+from training import checkpoint
+from training.checkpoint import Checkpoint
+from training.settings import from_mapping
 
 Say = Callable[[str], None]
 

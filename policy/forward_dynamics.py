@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from policy.text import TEXT_DIM, TextConfig, build_text_encoder
 from policy.vision import VisionConfig, build_vision_encoder
 from tokenizer.fsq import FSQ
-from tokenizer.model import TokenizerConfig
+from tokenizer.tracks.model import TokenizerConfig
 from tokenizer.transformer import TransformerEncoder, causal_mask
 
 

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demos import cli
+from common import cli
 from policy.amplify import Amplify
 from policy.bundle import save_bundle
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
 from policy.text import TextConfig
 from policy.vision import VisionConfig
-from tokenizer.checkpoint import Checkpoint, CheckpointError, load_weights
-from tokenizer.model import TokenizerConfig
+from tokenizer.tracks.model import TokenizerConfig
+from training.checkpoint import Checkpoint, CheckpointError, load_weights
 
 
 def tokenizer_config(c: Mapping[str, Any]) -> TokenizerConfig:

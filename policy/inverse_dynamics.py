@@ -6,13 +6,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.heads.gaussian import GaussianHead
 from policy.kinematics import POSE_DIM, panda_hand_pose
 from policy.text import TEXT_DIM, TextConfig, build_text_encoder
 from policy.vision import VisionConfig, build_vision_encoder
 from policy.waypoints import Waypoints
-from tokenizer.model import TokenizerConfig
+from tokenizer.tracks.model import TokenizerConfig
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import torch
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
-from tokenizer import checkpoint
-from tokenizer.checkpoint import Checkpoint
-from tokenizer.model import TokenizerConfig
-from tokenizer.settings import from_mapping
+from tokenizer.tracks.model import TokenizerConfig
+from training import checkpoint
+from training.checkpoint import Checkpoint
+from training.settings import from_mapping
 
 
 def build(bundle: Checkpoint) -> Amplify:

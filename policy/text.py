@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.interface import Text
 from tokenizer.transformer import EncoderBlock
 

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demos import cli
+from common import cli
 from demos.dataset import FrameDataset
 from policy import augment, data
 from policy.augment import AugmentConfig
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
-from tokenizer.hydra_config import parse
-from tokenizer.metrics import trajectory_metrics
+from tokenizer.tracks.metrics import trajectory_metrics
 from tokenizer.train import track_frames
-from tokenizer.training import Batch, Recipe, Trainer, TrainingConfig
+from training.hydra_config import parse
+from training.trainer import Batch, Recipe, Trainer, TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

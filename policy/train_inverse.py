@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demos import cli
+from common import cli
+from common.errors import UserError
 from demos.dataset import FrameDataset
-from demos.errors import UserError
 from policy import augment, data
 from policy.augment import AugmentConfig
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.kinematics import panda_hand_pose
 from policy.waypoints import displacements, next_changes
-from tokenizer.hydra_config import parse
 from tokenizer.train import track_frames
-from tokenizer.training import Batch, Recipe, Trainer, TrainingConfig
+from training.hydra_config import parse
+from training.trainer import Batch, Recipe, Trainer, TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

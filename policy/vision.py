@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.text import TEXT_DIM
 
 

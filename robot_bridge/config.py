@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from demos.errors import UserError
+from common.errors import UserError
 from robot_bridge.joint_map import KEYS, JointMap
 
 CONFIGS = Path(__file__).with_name("configs")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from demos.errors import UserError
+from common.errors import UserError
 
 KEYS = ("apply_sim_to_real_map", "real_dof", "sim_to_real_idx", "sign", "offset", "limits", "unit")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import zmq.auth
 
-from demos.cli import run
-from demos.errors import UserError
+from common.cli import run
+from common.errors import UserError
 
 
 def server_keys(folder: str | Path) -> tuple[bytes, bytes]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mujoco
 
-from demos.errors import UserError
+from common.errors import UserError
 from robot_bridge.config import ROBOSUITE_PANDA
 
 JOINTS = tuple(f"joint{number}" for number in range(1, 8))

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from demos.files import replacing
+from common.files import replacing
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
 from robot_bridge.config import RobotConfig
 from robot_bridge.loop import Answer, Arm, Tick

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from demos.cli import run as run_command
-from demos.errors import UserError
+from common.cli import run as run_command
+from common.errors import UserError
 from policy.remote import PolicyClient
 from robot_bridge import logs
 from robot_bridge.chunks import Joiner, OverlapBlend, TemporalEnsemble

@@ -6,8 +6,8 @@ import os
 import signal
 from urllib.parse import urlsplit
 
-from demos.cli import run
-from demos.errors import UserError
+from common.cli import run
+from common.errors import UserError
 from policy import DEFAULT_BUNDLE
 from policy.interface import Policy
 from robot_bridge import logs

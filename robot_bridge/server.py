@@ -21,7 +21,7 @@ import numpy as np
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.interface import Policy
 from policy.remote import wire
 from policy.remote.wire import Encoding, Limits, WireError

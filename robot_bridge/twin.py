@@ -18,8 +18,8 @@ import mujoco
 import numpy as np
 import zmq
 
-from demos.cli import run
-from demos.errors import UserError
+from common.cli import run
+from common.errors import UserError
 from robot_bridge.drivers.protocol import (
     CameraImage,
     ProtocolError,

@@ -10,7 +10,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from demos.errors import UserError
+from common.errors import UserError
 from robot_bridge.panda import panda_spec
 
 PERIOD = 0.002

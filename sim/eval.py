@@ -22,20 +22,20 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.logging import RichHandler
 
-from demos import cli
-from demos.errors import UserError
+from common import cli
+from common.errors import UserError
 from policy import DEFAULT_BUNDLE
-from sim import assets
-from sim.live_table import LiveTable
-from sim.results import Results, Settings, versions
-from sim.runner import run_episodes
-from sim.selection import parse_suites, parse_tasks
-from sim.worker import Job, Rules
+from sim.evaluation.live_table import LiveTable
+from sim.evaluation.results import Results, Settings, versions
+from sim.evaluation.runner import run_episodes
+from sim.evaluation.worker import Job, Rules
+from sim.libero import assets
+from sim.libero.selection import parse_suites, parse_tasks
 
 if TYPE_CHECKING:
     from policy import Policy
@@ -46,20 +46,9 @@ SERVED = ("tcp://", "ipc://")
 """How the address of a policy server begins."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m sim.eval --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    lines = (__doc__ or "").split("\n\n")
-    command = _Parser(
-        prog="python -m sim.eval",
-        description=lines[0],
-        epilog="\n\n".join(lines[1:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = cli.CommandParser("sim.eval", __doc__)
     what = command.add_argument_group("what to evaluate")
     what.add_argument(
         "--policy",
@@ -195,7 +184,7 @@ def main(argv: list[str]) -> int:
     )
     predictions, watch = None, None
     if options.report and policy is not None:
-        from sim.predicted import PredictionLog
+        from sim.evaluation.prediction_log import PredictionLog
 
         predictions = PredictionLog(policy, rules.video_folder)
         watch = predictions.asked
@@ -210,7 +199,7 @@ def main(argv: list[str]) -> int:
         if results.path.exists():
             console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
             if options.report and results.episodes:
-                from sim.evaluation_page import write_evaluation
+                from sim.report.evaluation_page import write_evaluation
 
                 page = write_evaluation([results], out / "report")
                 console.print(f"report: {page}", highlight=False, soft_wrap=True)
@@ -224,7 +213,7 @@ def load(options: argparse.Namespace) -> "Policy":
         UserError: there is none, it is not one of ours, it wants other views than LIBERO has, or its chunks are
             shorter than ``--replan``.
     """
-    from sim.env import VIEWS
+    from sim.libero.env import VIEWS
 
     policy = _served(options) if options.policy.startswith(SERVED) else _bundle(options)
     if not set(policy.views) <= set(VIEWS):

@@ -21,17 +21,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from demos import cli
-from demos.errors import UserError
-from demos.files import replacing
+from common import cli
+from common.errors import UserError
+from common.files import replacing
 from policy import DEFAULT_BUNDLE
-from sim import recording
-from sim.board import Board
-from sim.clips import RATE, Clip, Frame, demonstration, live, pictures, videos
-from sim.prediction import Prediction, Predictor, mean_metrics
-from sim.video import VideoWriter
+from sim.pictures import rerun_recording
+from sim.pictures.inputs import RATE, Clip, Frame, demonstration, live, pictures, videos
+from sim.pictures.predictions import Prediction, Predictor, mean_metrics
+from sim.pictures.sheet import Board
+from sim.pictures.video import VideoWriter
 
 if TYPE_CHECKING:
     from policy.interface import Policy
@@ -44,20 +44,9 @@ GIF_EVERY = 4
 """A GIF shows every fourth frame."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m sim.visualize --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    lines = (__doc__ or "").split("\n\n")
-    command = _Parser(
-        prog="python -m sim.visualize",
-        description=lines[0],
-        epilog="\n\n".join(lines[1:]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = cli.CommandParser("sim.visualize", __doc__)
     what = command.add_argument_group("what to look at (one kind)")
     what.add_argument("--demo", action="append", metavar="FILE:DEMO", help="demonstration, e.g. x_demo.hdf5:demo_3")
     what.add_argument("--image", action="append", metavar="FILE", help="image, one for each view, or VIEW=FILE")
@@ -142,7 +131,7 @@ def visualize(
     with new_folder(out, clip.name) as folder, ExitStack() as writers:
         sinks: list[Callable[[int, Frame, Prediction], None]] = []
         if "rrd" in formats:
-            rerun = recording.Recording(folder / "recording.rrd", title, policy.views, policy.image_size)
+            rerun = rerun_recording.Recording(folder / "recording.rrd", title, policy.views, policy.image_size)
             sinks.append(writers.enter_context(closing(rerun)).add)
         if not clip.still:
             for kind in ("mp4", "gif"):
@@ -241,8 +230,8 @@ def _save_png(path: Path, board: Board, moments: list[tuple[int, Frame, Predicti
 def _formats(text: str | None) -> tuple[str, ...]:
     if text is None:
         try:
-            recording.sdk()
-        except recording.RecordingMissing as missing:
+            rerun_recording.sdk()
+        except rerun_recording.RecordingMissing as missing:
             print(f"no .rrd: {missing}", file=sys.stderr)
             return ("png", "mp4")
         return ("png", "mp4", "rrd")
@@ -250,7 +239,7 @@ def _formats(text: str | None) -> tuple[str, ...]:
     if unknown := [name for name in formats if name not in FORMATS]:
         raise UserError(f"unknown format '{unknown[0]}'; the formats are {', '.join(FORMATS)}")
     if "rrd" in formats:
-        recording.sdk()
+        rerun_recording.sdk()
     return formats
 
 
@@ -290,8 +279,8 @@ def _clips(options: argparse.Namespace, policy: "Policy") -> Iterator[Clip]:
 
 def _episode(options: argparse.Namespace, policy: "Policy") -> AbstractContextManager[Clip]:
     """A live episode with an environment as the evaluation makes it."""
-    from sim.env import LiberoEnv
-    from sim.worker import Job, Rules
+    from sim.evaluation.worker import Job, Rules
+    from sim.libero.env import LiberoEnv
 
     @contextmanager
     def opened() -> Iterator[Clip]:

@@ -6,7 +6,7 @@ import torch
 import vector_quantize_pytorch
 from torch import Tensor
 
-from demos.errors import UserError
+from common.errors import UserError
 
 LEVELS: dict[int, list[int]] = {
     4: [5, 3],

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demos import cli
+from common import cli
 from demos.dataset import FrameDataset
 from demos.spec import Mode
-from tokenizer.hydra_config import parse
-from tokenizer.metrics import perplexity, trajectory_metrics
-from tokenizer.model import MotionTokenizer, TokenizerConfig
-from tokenizer.motion import points_to_velocities
-from tokenizer.training import Batch, Recipe, Trainer, TrainingConfig
+from tokenizer.tracks.metrics import perplexity, trajectory_metrics
+from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
+from tokenizer.tracks.motion import points_to_velocities
+from training.hydra_config import parse
+from training.trainer import Batch, Recipe, Trainer, TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

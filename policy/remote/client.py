@@ -15,7 +15,7 @@ import numpy as np
 import zmq
 import zmq.auth
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.remote import wire
 from policy.remote.wire import Encoding
 

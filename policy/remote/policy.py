@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.interface import Array, Text
 from policy.remote.client import PolicyClient, RemotePolicyError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import zmq
 
-from demos.errors import UserError
+from common.errors import UserError
 from robot_bridge.drivers.protocol import (
     CAMERA_TOPIC,
     STATE_TOPIC,

@@ -9,7 +9,7 @@ from collections.abc import Generator
 import numpy as np
 
 from sim.experts.geometry import UP, gripper_frame, rotation_vector
-from sim.experts.scene import Scene
+from sim.experts.world import Scene
 
 Motion = Generator[np.ndarray, None, None]
 

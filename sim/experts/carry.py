@@ -5,7 +5,7 @@ import numpy as np
 from sim.experts.arm import CLOSED, OPEN, Arm, Dropped, Motion
 from sim.experts.geometry import UP, Unreachable, about_z, gripper_frame
 from sim.experts.grasps import Grasp, grasps
-from sim.experts.scene import Scene
+from sim.experts.world import Scene
 
 EASY_REACH = 0.5
 """Distance of the joints to their limits (rad) above which a grasp is as good as any."""

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sim.env import LiberoEnv
 from sim.experts.arm import Arm, Dropped, Motion
 from sim.experts.carry import pick, place
-from sim.experts.fixtures import close_door, close_drawer, into_microwave, open_drawer, push_plate, turn_knob
+from sim.experts.fixture_skills import close_door, close_drawer, into_microwave, open_drawer, push_plate, turn_knob
 from sim.experts.geometry import UP, Unreachable, axis_difference
 from sim.experts.grasps import RECIPES, rim_center
-from sim.experts.scene import Scene
+from sim.experts.world import Scene
+from sim.libero.env import LiberoEnv
 
 _ORDER = {"turnon": 0, "open": 1, "close": 3}
 ATTEMPTS = 3

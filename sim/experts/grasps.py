@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.experts.arm import Arm
 from sim.experts.geometry import DOWN, axis_difference, gripper_frame, sideways
-from sim.experts.scene import Scene
+from sim.experts.world import Scene
 
 
 @dataclass(frozen=True)

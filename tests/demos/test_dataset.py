@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from demos.dataset import FrameDataset
-from demos.errors import UserError
 from demos.hdf5 import DemoFileError, DemoHeader, DemoWriter
 from demos.tracks import TrackFileError, TrackWriter, track_folder
 from tests.demos.examples import make_episode, make_tracks

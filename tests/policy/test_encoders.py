@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.augment import OFF, AugmentConfig, jitter, shift, to_float
 from policy.text import PreprocessedText, TextConfig, WordsEncoder
 from policy.vision import ResNet18, SmallEncoder, VisionConfig

@@ -110,7 +110,7 @@ def test_golden_bundle_converts_saves_loads_and_acts(golden: Path, tmp_path: Pat
 
 
 def test_golden_bundle_with_a_path_inside_is_read_safely_or_refused(golden: Path) -> None:
-    from tokenizer.checkpoint import CheckpointError
+    from training.checkpoint import CheckpointError
 
     for path in sorted((golden / "not_weights_only").glob("*.pt")):
         with pytest.raises(CheckpointError):

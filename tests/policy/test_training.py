@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy import bundle, load_policy, train_forward, train_inverse
 from policy.interface import Policy
 from tests.policy.tiny import (
@@ -18,8 +18,8 @@ from tests.policy.tiny import (
     make_data,
     tokenizer_overrides,
 )
-from tokenizer import checkpoint
 from tokenizer import train as train_tokenizer
+from training import checkpoint
 
 
 def forward_overrides(root: Path) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zmq
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.remote import PolicyClient, RemotePolicyError, wire
 from tests.robot_bridge.policies import ConstantPolicy, observation, serving
 
@@ -125,6 +125,6 @@ def test_the_client_needs_numpy_pyzmq_and_msgpack_only():
         "print(*{name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    ours = {"robot_bridge", "policy", "demos"}
+    ours = {"robot_bridge", "policy", "common"}
     compiled = {name for name in out.split() if name.startswith(("_cython", "cython"))}
     assert set(out.split()) - ours - compiled == {"numpy", "zmq", "msgpack"}

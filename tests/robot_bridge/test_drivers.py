@@ -8,7 +8,7 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demos.errors import UserError
+from common.errors import UserError
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.drivers.protocol import (
     CameraImage,

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from demos.errors import UserError
+from common.errors import UserError
 from demos.hdf5 import DemoReader
 from policy.remote import PolicyClient
 from robot_bridge.chunks import OverlapBlend

@@ -41,7 +41,7 @@ def wandering(seed: int, steps: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", [0, 2])
 def test_the_hand_goes_where_libero_s_goes(seed: int, libero_assets: Path):
-    from sim.env import LiberoEnv
+    from sim.libero.env import LiberoEnv
 
     env = LiberoEnv("libero_object", 0, assets=libero_assets)
     env.restart(seed=0)

@@ -22,7 +22,7 @@ from policy.inverse_dynamics import InverseConfig
 from policy.remote import RemotePolicy
 from policy.text import TextConfig
 from policy.vision import VisionConfig
-from tokenizer.model import TokenizerConfig
+from tokenizer.tracks.model import TokenizerConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zmq
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.interface import Policy
 from policy.remote import PolicyClient, RemotePolicy, RemotePolicyError, wire
 from robot_bridge.keys import make_keys

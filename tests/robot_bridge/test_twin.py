@@ -12,15 +12,15 @@ pytest.importorskip("robosuite")
 
 import mujoco
 
-from demos.errors import UserError
+from common.errors import UserError
 from robot_bridge.config import CONFIGS, RobotConfigError, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.kinematics import Kinematics
 from robot_bridge.panda import HOME, load_model
 from robot_bridge.twin import Faults, Twin, from_motor, to_motor
 from robot_bridge.twin_scene import load_scene
-from sim.env import LiberoEnv
-from sim.scene import write as write_scene
+from sim.libero.env import LiberoEnv
+from sim.libero.scene_export import write as write_scene
 from tests.robot_bridge.policies import until
 
 STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])

@@ -23,7 +23,7 @@ from demos.hdf5 import DemoReader
 from policy.remote import PolicyClient
 from robot_bridge.config import CONFIGS
 from robot_bridge.twin_scene import load_scene
-from sim.scene import write as write_scene
+from sim.libero.scene_export import write as write_scene
 from tests.robot_bridge.policies import until
 
 pytestmark = pytest.mark.slow

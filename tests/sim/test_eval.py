@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos.errors import UserError
+from common.errors import UserError
 from policy.interface import Text
 from sim import eval as evaluation
-from sim import worker
-from sim.results import Results
-from sim.runner import Queue, run_episodes
-from sim.selection import parse_suites, parse_tasks
-from sim.worker import Failure, Job, Rules
+from sim.evaluation import worker
+from sim.evaluation.results import Results
+from sim.evaluation.runner import Queue, run_episodes
+from sim.evaluation.worker import Failure, Job, Rules
+from sim.libero.selection import parse_suites, parse_tasks
 
 SHORT = Rules(max_steps=5, settle_steps=1, replan=2, image_size=32)
 
@@ -63,7 +63,7 @@ def save_untrained_bundle(path: Path) -> None:
     from policy.inverse_dynamics import InverseConfig
     from policy.text import TextConfig
     from policy.vision import VisionConfig
-    from tokenizer.model import TokenizerConfig
+    from tokenizer.tracks.model import TokenizerConfig
 
     eyes = VisionConfig(name="small", image_size=64, embed_dim=16, channels=(8, 8, 8, 8), keypoints=4)
     words = TextConfig(name="words", buckets=64, width=16, num_heads=2)

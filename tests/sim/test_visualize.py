@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from demos.errors import UserError
+from common.errors import UserError
 from sim import visualize as command
-from sim.board import CAPTION, GAP, HEADER
-from sim.clips import Clip, Frame, demonstration, pictures, videos
-from sim.prediction import Predictor
+from sim.pictures.inputs import Clip, Frame, demonstration, pictures, videos
+from sim.pictures.predictions import Predictor
+from sim.pictures.sheet import CAPTION, GAP, HEADER
 from sim.visualize import Evenly, visualize
 from tests.policy.tiny import make_data
-from tests.sim.pictures import ShiftsRight, save_video
+from tests.sim.examples import ShiftsRight, save_video
 from tests.sim.test_eval import save_untrained_bundle
 
 VIEWS = ("agentview", "eye_in_hand")

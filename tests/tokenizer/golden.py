@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokenizer.model import MotionTokenizer
+from tokenizer.tracks.model import MotionTokenizer
 
 
 def load(golden: Path, name: str) -> dict[str, Any]:

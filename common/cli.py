@@ -1,0 +1,50 @@
+"""The one way in which every command starts: its parser, and user errors as one line on stderr with exit status 2."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from common.errors import UserError
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command, ``python -m MODULE``. A mistake on the command line is a ``UserError``.
+
+    The first paragraph of ``doc`` (the module's docstring) describes the command; the others stand below its options.
+    """
+
+    def __init__(self, module: str, doc: str | None) -> None:
+        description, *rest = (doc or "").strip().split("\n\n")
+        super().__init__(
+            prog=f"python -m {module}",
+            description=description,
+            epilog="\n\n".join(rest),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Run ``main(argv)`` and exit with its status.
+
+    ``--debug`` anywhere on the command line is taken out of ``argv`` and lets tracebacks through.
+    A ``UserError`` is printed as ``error: ...`` and exits 2; Ctrl-C exits 130.
+    """
+    argv = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(argv) < len(sys.argv) - 1
+    try:
+        status = main(argv)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status or 0)

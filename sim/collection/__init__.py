@@ -1,0 +1,1 @@
+"""Demonstrations: the expert plays, successes are rendered with exact point tracks and written."""

@@ -1,0 +1,1 @@
+"""Evaluation: worker processes play episodes around one batched policy, results are kept and compared."""

@@ -1,0 +1,228 @@
+"""A worker process: runs the episodes it is given in its own environment and asks the main process for actions.
+
+It never sees the policy. For every chunk it sends an ``Observation`` and waits for the actions; at the end of an
+episode it sends the ``Episode``. A broken environment is reported as a ``Failure``, never as a failed episode.
+"""
+
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+
+from common.cores import pin
+from common.errors import UserError
+from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
+from sim.evaluation.results import Episode
+from sim.libero import benchmark
+
+if TYPE_CHECKING:
+    from sim.libero.env import LiberoEnv
+
+SHIPPED_STATES = 50
+"""Initial states that LIBERO ships for every task."""
+STEPS_PER_FRAME = 2
+"""Videos show every second control step."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to run."""
+
+    suite: str
+    task: int
+    episode: int
+    seed: int
+
+    @property
+    def init_state(self) -> int:
+        """Decided by the episode's number alone, never by what ran before."""
+        return self.episode % SHIPPED_STATES
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """As of the ``Episode`` that comes of it."""
+        return self.suite, self.task, self.episode
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How every episode of a run is played.
+
+    Args:
+        expert: let the scripted expert act inside the worker, instead of the policy.
+        replan: actions executed of each chunk; ``None`` for temporal ensembling.
+        max_steps: step limit; ``None`` for the suite's own.
+        settle_steps: steps in which objects come to rest before the first counted one.
+        video: which episodes are filmed, into ``video_folder``.
+        views: what the policy sees, in its order; ``None`` for all.
+        image_size, assets, fast_render: as ``LiberoEnv`` takes them.
+    """
+
+    expert: bool = False
+    replan: int | None = 8
+    max_steps: int | None = None
+    settle_steps: int = 10
+    video: Literal["none", "failures", "all"] = "none"
+    video_folder: Path = Path("videos")
+    views: tuple[str, ...] | None = None
+    image_size: int = 128
+    assets: str | None = None
+    fast_render: bool = False
+
+    def step_limit(self, suite: str) -> int:
+        """Counted steps after which an episode has failed."""
+        return self.max_steps or benchmark.MAX_STEPS[suite]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy needs for one chunk: images ``(v, h, w, 3)`` uint8, proprio ``(9,)``, the instruction.
+
+    ``step``: counted steps of the episode so far.
+    """
+
+    images: np.ndarray
+    proprio: np.ndarray
+    text: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An episode that could not be played. ``user_error``: the user has to mend something, retrying is pointless."""
+
+    message: str
+    user_error: bool
+
+
+def work(connection: Connection, rules: Rules, core: int | None) -> None:
+    """Serve jobs from ``connection`` until it closes; the environment is kept while the task stays the same."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business: it closes the connection.
+    pin(core)
+    env: LiberoEnv | None = None
+    try:
+        while (job := connection.recv()) is not None:
+            try:
+                env = _environment(env, job, rules)
+                connection.send(play(env, job, rules, lambda observation: _ask(connection, observation)))
+            except (EOFError, ConnectionError):
+                raise
+            except UserError as error:
+                connection.send(Failure(str(error), user_error=True))
+            except Exception:
+                connection.send(Failure(traceback.format_exc(), user_error=False))
+                return
+    except (EOFError, ConnectionError):
+        return  # The main process is gone.
+    finally:
+        if env is not None:
+            env.close()
+
+
+def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], np.ndarray]) -> Episode:
+    """Play one episode.
+
+    Args:
+        env: the job's task; its own step limit is not looked at.
+        ask: gives a chunk ``(horizon, 7)`` for an observation; not called for the expert.
+    """
+    started = time.perf_counter()
+    env.restart(seed=job.seed, init_state=job.init_state)
+    env.settle(rules.settle_steps)
+    expert = _expert(env, job) if rules.expert else None
+    chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
+    success, steps = False, 0
+    with _Film(job, rules) as film:
+        while not success and steps < rules.step_limit(job.suite):
+            asks = expert is None and chunks.due
+            observation = env.observe() if asks or film.wants_frame(steps) else None
+            if observation is not None:
+                film.add(steps, observation["images"])
+                if asks:
+                    chunks.put(ask(_observation(env, observation, rules, steps)))
+            action = chunks.next() if expert is None else next(expert, None)
+            if action is None:
+                break  # The expert has given up.
+            _, success, _, _ = env.advance(action)
+            steps += 1
+        film.finish(env, success)
+    wall_time = round(time.perf_counter() - started, 3)
+    return Episode(job.suite, job.task, env.task.name, job.episode, job.init_state, job.seed, success, steps, wall_time)
+
+
+def video_path(folder: Path, key: tuple[str, int, int], success: bool) -> Path:
+    """The video of an episode: ``<suite>-task<nn>-episode<nnn>-<success|failure>.mp4``."""
+    suite, task, episode = key
+    return folder / f"{suite}-task{task:02d}-episode{episode:03d}-{'success' if success else 'failure'}.mp4"
+
+
+def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules, step: int) -> Observation:
+    from sim.libero.env import VIEWS
+
+    seen = [VIEWS.index(view) for view in rules.views or VIEWS]
+    return Observation(observation["images"][seen], observation["proprio"], env.task.language, step)
+
+
+def _ask(connection: Connection, observation: Observation) -> np.ndarray:
+    connection.send(observation)
+    return connection.recv()
+
+
+def _environment(env: "LiberoEnv | None", job: Job, rules: Rules) -> "LiberoEnv":
+    from sim.libero.env import LiberoEnv
+
+    if env is not None:
+        if (env.task.suite, env.task.index) == (job.suite, job.task):
+            return env
+        env.close()
+    return LiberoEnv(
+        job.suite, job.task, assets=rules.assets, image_size=rules.image_size, fast_render=rules.fast_render
+    )
+
+
+def _expert(env: "LiberoEnv", job: Job) -> Iterator[np.ndarray]:
+    from sim.experts import expert_actions
+
+    return expert_actions(env, np.random.default_rng(job.seed))
+
+
+class _Film:
+    """The video of an episode, if the rules want one; leaving the ``with`` block unfinished discards it."""
+
+    def __init__(self, job: Job, rules: Rules) -> None:
+        from sim.libero.env import CONTROL_FREQUENCY
+        from sim.pictures.video import VideoWriter
+
+        self._only_failures = rules.video == "failures"
+        self._folder, self._key = rules.video_folder, job.key
+        hidden = video_path(self._folder, job.key, success=False)
+        self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
+
+    def wants_frame(self, step: int) -> bool:
+        return self._writer is not None and step % STEPS_PER_FRAME == 0
+
+    def add(self, step: int, images: np.ndarray) -> None:
+        """Add the views side by side, if this step is a frame."""
+        if self._writer is not None and self.wants_frame(step):
+            self._writer.add(np.concatenate(images, axis=1))
+
+    def finish(self, env: "LiberoEnv", success: bool) -> None:
+        """Show how it ended, and keep the video unless only failures are wanted."""
+        if self._writer is None or (success and self._only_failures):
+            return
+        self._writer.add(np.concatenate(env.observe()["images"], axis=1))
+        self._writer.keep(video_path(self._folder, self._key, success))
+        self._writer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.discard()

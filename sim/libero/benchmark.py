@@ -1,0 +1,184 @@
+"""The LIBERO benchmark as data: suites, tasks, step limits and shipped initial states.
+
+LIBERO asks questions on standard input when it is first imported and unpickles its initial states. Neither happens
+here: its configuration is written to our cache folder before the first import, and initial states are read with an
+unpickler that knows nothing but numpy arrays.
+"""
+
+import importlib.util
+import os
+import runpy
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import yaml
+
+from common.errors import UserError
+
+MAX_STEPS = {
+    "libero_spatial": 220,
+    "libero_object": 280,
+    "libero_goal": 300,
+    "libero_10": 520,
+    "libero_90": 400,
+}
+"""Step limits of the five suites, as the field evaluates them (openpi, OpenVLA-OFT)."""
+
+SUITES = tuple(MAX_STEPS)
+
+TASK_COUNTS = {suite: 90 if suite == "libero_90" else 10 for suite in SUITES}
+"""How many tasks each suite has."""
+
+
+class LiberoMissing(UserError):
+    """LIBERO is not installed."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One LIBERO task. ``index`` is its place in the suite; ``name`` the stem of its BDDL and demonstration files."""
+
+    suite: str
+    index: int
+    name: str
+    language: str
+    bddl_file: Path
+
+
+def cache_folder() -> Path:
+    """Where downloads, built assets and LIBERO's configuration live (``AMPLIFY_CACHE`` or ``~/.cache/amplify``)."""
+    return Path(os.environ.get("AMPLIFY_CACHE") or Path.home() / ".cache" / "amplify")
+
+
+@cache
+def package_folder() -> Path:
+    """The folder of the installed ``libero.libero`` package, found without importing it.
+
+    Raises:
+        LiberoMissing: LIBERO is not installed.
+    """
+    spec = importlib.util.find_spec("libero")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / "libero" / "bddl_files").is_dir():
+            return Path(location) / "libero"
+    raise LiberoMissing("LIBERO is not installed; run 'make eval', or 'pip install --no-deps hf-libero==0.1.4'")
+
+
+@cache
+def tasks(suite: str) -> tuple[Task, ...]:
+    """The tasks of a suite in LIBERO's own order.
+
+    Raises:
+        UserError: there is no such suite.
+    """
+    if suite not in SUITES:
+        raise UserError(f"unknown suite {suite!r}; the suites are {', '.join(SUITES)}")
+    folder = package_folder()
+    names = runpy.run_path(str(folder / "benchmark" / "libero_suite_task_map.py"))["libero_task_map"][suite]
+    return tuple(
+        Task(suite, index, name, language_of(name), folder / "bddl_files" / suite / f"{name}.bddl")
+        for index, name in enumerate(names)
+    )
+
+
+def task(suite: str, index: int) -> Task:
+    """One task by its index.
+
+    Raises:
+        UserError: there is no such suite or task.
+    """
+    known = tasks(suite)
+    if not 0 <= index < len(known):
+        raise UserError(f"unknown task {index} of {suite}; it has tasks 0 to {len(known) - 1}")
+    return known[index]
+
+
+def language_of(name: str) -> str:
+    """The instruction that LIBERO derives from a task's name, without the scene prefix of LIBERO-100 tasks.
+
+    >>> language_of("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
+    'close the top drawer of the cabinet'
+    """
+    if name[0].isupper():
+        name = name[name.index("SCENE") :].partition("_")[2]
+    return name.replace("_", " ")
+
+
+def init_states(of: Task) -> np.ndarray:
+    """The task's shipped initial states, ``(50, state)`` float64: time, joint positions, joint velocities.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds anything but one array of numbers.
+    """
+    import torch
+    from numpy._core.multiarray import _reconstruct
+
+    path = package_folder() / "init_files" / of.suite / f"{of.name}.pruned_init"
+    allowed: list[Any] = [
+        (_reconstruct, "numpy.core.multiarray._reconstruct"),
+        np.ndarray,
+        np.dtype,
+        np.dtypes.Float64DType,
+    ]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            states = torch.load(path, weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"no initial states at {path}; reinstall LIBERO (pip install --no-deps hf-libero)") from None
+    except Exception as error:
+        raise UserError(f"cannot read the initial states in {path}: {str(error).splitlines()[0]}") from error
+    return np.asarray(states, dtype=np.float64)
+
+
+def use_assets(folder: Path) -> ModuleType:
+    """Import LIBERO's environments without a prompt and let them load their models from ``folder``.
+
+    Returns:
+        The module ``libero.libero.envs``.
+    """
+    package = package_folder()
+    config = cache_folder() / "libero"
+    config.mkdir(parents=True, exist_ok=True)
+    paths = {
+        "benchmark_root": str(package),
+        "bddl_files": str(package / "bddl_files"),
+        "init_states": str(package / "init_files"),
+        "datasets": str(cache_folder() / "datasets"),
+        "assets": str(folder),
+    }
+    temporary = config / f"config.{os.getpid()}.tmp"
+    temporary.write_text(yaml.safe_dump(paths))
+    temporary.replace(config / "config.yaml")
+    os.environ["LIBERO_CONFIG_PATH"] = str(config)
+    _quiet_robosuite()
+
+    import libero.libero
+
+    libero.libero._assets_path_cache = str(folder)
+    import libero.libero.envs
+
+    return libero.libero.envs
+
+
+def _quiet_robosuite() -> None:
+    """Load robosuite's settings before robosuite, without its log file and without warnings that nobody needs.
+
+    The file has the same name for everybody: whoever comes second on a shared machine may not write it, and the
+    import would fail.
+    """
+    spec = importlib.util.find_spec("robosuite")
+    if "robosuite.macros" in sys.modules or spec is None or not spec.submodule_search_locations:
+        return
+    file = Path(spec.submodule_search_locations[0]) / "macros.py"
+    settings = importlib.util.spec_from_file_location("robosuite.macros", file)
+    assert settings is not None
+    assert settings.loader is not None
+    macros = importlib.util.module_from_spec(settings)
+    settings.loader.exec_module(macros)
+    macros.FILE_LOGGING_LEVEL, macros.CONSOLE_LOGGING_LEVEL = None, "ERROR"  # type: ignore[attr-defined]
+    sys.modules["robosuite.macros"] = macros

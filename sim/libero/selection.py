@@ -1,0 +1,43 @@
+"""Which suites and tasks a command line names."""
+
+from common.errors import UserError
+from sim.libero import benchmark
+
+
+def parse_suites(names: list[str]) -> list[str]:
+    """Suites from ``["libero_10,libero_goal", "libero_object"]`` or ``["all"]``, in order, each once.
+
+    Raises:
+        UserError: there is no such suite.
+    """
+    listed = [name.strip() for part in names for name in part.split(",") if name.strip()]
+    suites = list(dict.fromkeys(s for name in listed for s in (benchmark.SUITES if name == "all" else (name,))))
+    for suite in suites:
+        if suite not in benchmark.SUITES:
+            raise UserError(f"unknown suite {suite!r}; the suites are {', '.join(benchmark.SUITES)}, or 'all'")
+    if not suites:
+        raise UserError("--suite names no suite")
+    return suites
+
+
+def parse_tasks(text: str | None, suite: str) -> list[int]:
+    """Task numbers of a suite from ``"0,5"`` or ``"0-4,9"``; all without a text.
+
+    Raises:
+        UserError: not a list of numbers, or a number that the suite does not have.
+    """
+    count = len(benchmark.tasks(suite))
+    if text is None:
+        return list(range(count))
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UserError(f"cannot read --tasks {text!r}; write numbers and ranges, e.g. 0,5 or 0-4")
+        chosen.update(range(int(first), int(last or first) + 1))
+    if not chosen or max(chosen) >= count:
+        known = "; ".join(f"{task.index} {task.language}" for task in benchmark.tasks(suite)[:10])
+        raise UserError(
+            f"--tasks {text} is not in {suite}, which has tasks 0 to {count - 1}: {known}{' ...' if count > 10 else ''}"
+        )
+    return sorted(chosen)

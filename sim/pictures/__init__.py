@@ -1,0 +1,1 @@
+"""Pictures of what a policy predicts: inputs, predictions, overlays, sheets, Rerun recordings, videos."""

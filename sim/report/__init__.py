@@ -1,0 +1,1 @@
+"""Pages that show what an evaluation or a training did."""

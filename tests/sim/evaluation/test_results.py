@@ -1,0 +1,64 @@
+"""Results: honest rates, a file that is always whole, and runs that only continue what is theirs."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from sim.evaluation.results import Episode, Results, ResultsMismatch, Score, Settings, wilson
+
+SETTINGS = Settings(
+    policy="expert", suites=("libero_10",), seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
+    settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
+)  # fmt: skip
+
+
+def episode(number: int, success: bool = True, error: str | None = None) -> Episode:
+    return Episode("libero_10", 0, "put_it_there", number, number, number, success, 100 + number, 1.5, error)
+
+
+def test_wilson_interval_has_the_textbook_values_and_stays_inside_zero_to_one():
+    assert wilson(9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson(50, 50)[1] == pytest.approx(1.0)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_a_broken_episode_is_neither_success_nor_failure():
+    score = Score.of([episode(0), episode(1, success=False), episode(2, success=False, error="Traceback ...")])
+    assert (score.episodes, score.successes, score.errors, score.rate) == (2, 1, 1, 0.5)
+
+
+def test_results_survive_the_disk(tmp_path: Path):
+    results = Results(tmp_path / "out" / "results.json", SETTINGS, {"command": "python -m sim.eval"})
+    results.add(episode(1))
+    results.add(episode(0, success=False))
+    again = Results.load(results.path)
+    assert again == results
+    assert [path.name for path in results.path.parent.iterdir()] == ["results.json"]
+    content = json.loads(results.path.read_text())
+    assert content["suites"]["libero_10"]["success_rate"] == 0.5
+    assert content["suites"]["libero_10"]["tasks"][0]["task_name"] == "put_it_there"
+
+
+def test_a_continued_run_keeps_its_episodes_and_forgets_the_broken_ones(tmp_path: Path):
+    results = Results(tmp_path / "results.json", SETTINGS)
+    results.add(episode(0))
+    results.add(episode(1, success=False, error="Traceback ..."))
+    assert set(Results.open(results.path, SETTINGS, {}).episodes) == {("libero_10", 0, 0)}
+
+
+def test_a_run_with_other_settings_does_not_continue_a_file_and_says_which(tmp_path: Path):
+    Results(tmp_path / "results.json", SETTINGS).save()
+    with pytest.raises(ResultsMismatch, match="was made with seed = 0, this run has 7"):
+        Results.open(tmp_path / "results.json", dataclasses.replace(SETTINGS, seed=7), {})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99}', '{"format": 1, "settings": {}}'])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"results\.json"):
+        Results.load(path)

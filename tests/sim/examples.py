@@ -1,0 +1,46 @@
+"""A policy whose predictions are known, and small clips for it: what the tests of pictures share."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy.interface import Text
+from sim.pictures.video import VideoWriter
+
+
+class ShiftsRight:
+    """Predicts that the first point moves right by three quarters of the image, and that all others stay."""
+
+    views = ("agentview", "eye_in_hand")
+    image_size = (32, 32)
+    action_horizon = 4
+
+    def __init__(self) -> None:
+        self.returned: list[np.ndarray] = []
+        self.asked: list[tuple[tuple[int, ...], str]] = []
+
+    def act(self, images: np.ndarray, proprio: np.ndarray | None, text: Text) -> np.ndarray:
+        return np.zeros((len(text), self.action_horizon, 7), np.float32)
+
+    def predict_codes(self, images: np.ndarray, text: Text) -> tuple[np.ndarray, np.ndarray]:
+        return np.tile(np.arange(15), (len(text), 1)), np.zeros((len(text), 15, 1), np.float32)
+
+    def predict_traj(self, images: np.ndarray, init_queries: np.ndarray, text: Text) -> np.ndarray:
+        self.asked.append((images.shape, str(text[0])))
+        paths = np.repeat(init_queries[:, :, :1], 16, axis=2).astype(np.float32)
+        paths[..., 0, :] = (0.0, -0.75)
+        paths[..., 0, 1] += np.linspace(0, 1.5, 16)
+        self.returned.append(paths)
+        return paths
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "shifts right", "hash": "0123456789abcdef", "num_tracks": 4}
+
+
+def save_video(path: Path, size: tuple[int, int], frames: int, rate: float = 20.0) -> None:
+    """A gray video of ``size`` (h, w) that gets lighter with every frame."""
+    writer = VideoWriter(path, rate)
+    for number in range(frames):
+        writer.add(np.full((*size, 3), 40 + 4 * number, np.uint8))
+    writer.keep(path)

@@ -1,0 +1,123 @@
+"""LIBERO tasks as gymnasium environments, on real LIBERO."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from common.errors import UserError
+from sim.libero.env import LiberoEnv
+from sim.libero.renderer import CameraRenderer
+
+HOLD = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def env(libero_assets: Path):
+    env = LiberoEnv("libero_object", 0, image_size=48, max_steps=3)
+    yield env
+    env.close()
+
+
+def test_it_keeps_gymnasiums_contract(env: LiberoEnv):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(infinity|render).*")
+        check_env(env, skip_render_check=True)
+
+
+def test_every_task_is_registered():
+    assert sum(name.startswith("amplify/libero_") for name in gymnasium.registry) == 130
+    assert gymnasium.spec("amplify/libero_90-89-v0").kwargs == {"suite": "libero_90", "task": 89}
+
+
+def test_it_is_truncated_at_the_step_limit_and_not_terminated(env: LiberoEnv):
+    env.restart(seed=0, init_state=0)
+    outcomes = [env.advance(HOLD)[1:3] for _ in range(3)]
+    assert outcomes == [(False, False), (False, False), (False, True)]
+
+
+def test_an_init_state_gives_the_same_start_whatever_ran_before(env: LiberoEnv):
+    env.restart(seed=7, init_state=3)
+    first = env.state(), env.model.body_pos.copy()
+    env.restart(seed=8, init_state=11)
+    for _ in range(2):
+        env.advance(np.ones(7))
+    env.restart(seed=7, init_state=3)
+    np.testing.assert_array_equal(env.state(), first[0])
+    np.testing.assert_array_equal(env.model.body_pos, first[1])
+
+
+def test_the_same_seed_gives_the_same_states_bit_for_bit(env: LiberoEnv):
+    def play() -> np.ndarray:
+        env.restart(seed=5)
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            env.advance(rng.uniform(-1, 1, 7))
+        return env.state()
+
+    first = play()
+    env.restart(seed=1, init_state=2)
+    env.advance(np.ones(7))
+    np.testing.assert_array_equal(play(), first)
+
+
+def test_seeds_place_objects_differently_and_leave_numpys_generator_alone(env: LiberoEnv):
+    np.random.seed(3)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002
+    env.restart(seed=0)
+    first = env.state()
+    env.restart(seed=1)
+    assert not np.allclose(env.state(), first)
+    assert np.random.random() == expected  # noqa: NPY002
+
+
+def test_images_are_upright(env: LiberoEnv):
+    """The agent view looks down at the workspace from in front: what is low in the image is near."""
+    env.restart(seed=0, init_state=0)
+    image, depth = env.render_view_with_depth("agentview")
+    assert depth[:8].mean() > depth[-8:].mean() + 0.3
+    np.testing.assert_array_equal(image, env.render_view("agentview"))
+
+
+def test_leaving_out_what_a_camera_cannot_see_changes_no_pixel(env: LiberoEnv, monkeypatch: pytest.MonkeyPatch):
+    env.restart(seed=0, init_state=0)
+    culled = env.observe()["images"]
+    hidden = env.renderer("eye_in_hand")._out_of_sight(env.data, env.model.camera("robot0_eye_in_hand").id)
+    assert hidden.sum() > 20
+    monkeypatch.setattr(CameraRenderer, "_out_of_sight", lambda *_: np.zeros(env.model.ngeom, dtype=bool))
+    np.testing.assert_array_equal(env.observe()["images"], culled)
+
+
+def test_a_state_of_another_task_is_refused(env: LiberoEnv):
+    with pytest.raises(UserError, match="another task"):
+        env.set_state(np.zeros(7))
+
+
+def test_an_unknown_init_state_is_refused(env: LiberoEnv):
+    with pytest.raises(UserError, match="numbered 0 to 49"):
+        env.reset(options={"init_state": 50})
+
+
+def test_nothing_is_printed_at_exit(libero_assets: Path):
+    """GL contexts that outlive the interpreter's modules end in tracebacks unless they are freed in time."""
+    code = "from sim import LiberoEnv\nenv = LiberoEnv('libero_object', 0, image_size=32)\nenv.reset(seed=0)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_fast_rendering_looks_almost_the_same(env: LiberoEnv, libero_assets: Path):
+    env.restart(seed=0, init_state=0)
+    fast = LiberoEnv("libero_object", 0, image_size=48, fast_render=True)
+    fast.restart(seed=0, init_state=0)
+    full, coarse = env.observe()["images"].astype(int), fast.observe()["images"].astype(int)
+    assert 0 < np.abs(full - coarse).mean() < 6
+    assert fast.model.mesh_facenum.sum() == env.model.mesh_facenum.sum()  # physics keeps the fine meshes
+    fast.close()

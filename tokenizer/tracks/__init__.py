@@ -1,0 +1,1 @@
+"""The motion tokenizer of AMPLIFY: trajectories of points in images <-> FSQ codes."""

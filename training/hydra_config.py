@@ -1,0 +1,78 @@
+"""Command lines of the trainers: Hydra's ``key=value`` overrides onto a typed configuration.
+
+Defaults are written once, in the dataclasses; the YAML files say only what differs from them.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from common.errors import UserError
+from training.settings import from_mapping
+
+T = TypeVar("T")
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """All settings of a dataclass with their defaults; ``???`` where the user has to say."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            value = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        else:
+            value = "???"
+        values[field.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+    return values
+
+
+def parse(
+    cls: type[T], folder: Path, default: str, argv: Sequence[str], *, command: str, about: str, prefix: str = ""
+) -> T | None:
+    """The configuration for ``argv``: ``[--config-name NAME] [key=value ...]``; None when only help was wanted.
+
+    ``folder`` holds the YAML files, whose names start with ``prefix`` and whose defaults list starts with ``base``: the
+    defaults of ``cls``.
+    """
+    names = sorted(path.stem for path in folder.glob(f"{prefix}*.yaml"))
+    config_name, overrides, show_help, show_config = default, [], False, False
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument in ("-h", "--help"):
+            show_help = True
+        elif argument == "--cfg":
+            show_config = True
+        elif argument == "--config-name" or argument.startswith("--config-name="):
+            config_name = argument.partition("=")[2] or next(arguments, "")
+        elif argument.startswith("-") or "=" not in argument:
+            raise UserError(f"cannot read the argument {argument!r}; settings are written key=value, see --help")
+        else:
+            overrides.append(argument)
+    if config_name not in names:
+        raise UserError(f"no config named {config_name!r} in {folder}; there are {', '.join(names)}")
+    ConfigStore.instance().store("base", defaults(cls))
+    try:
+        with initialize_config_dir(str(folder.resolve()), version_base=None):
+            config = compose(config_name, [] if show_help else overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{reason} (run '{command} --help' for all settings)") from None
+    if show_help:
+        print(f"usage: {command} [--config-name {{{','.join(names)}}}] [--cfg] [key=value ...]\n\n{about.strip()}\n")
+        print(f"settings of '{config_name}' (--config-name) and their values; ??? has to be given:\n")
+        print(OmegaConf.to_yaml(config))
+        return None
+    if show_config:
+        print(OmegaConf.to_yaml(config))
+        return None
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing[0]} has to be given, for example {missing[0]}=...; see '{command} --help'")
+    return from_mapping(cls, OmegaConf.to_container(config, resolve=True), "command line")  # type: ignore[arg-type]
