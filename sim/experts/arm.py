@@ -9,7 +9,7 @@ from collections.abc import Generator
 import numpy as np
 
 from sim.experts.geometry import UP, gripper_frame, rotation_vector
-from sim.experts.world import Scene
+from sim.experts.world import World
 
 Motion = Generator[np.ndarray, None, None]
 
@@ -27,27 +27,27 @@ class Dropped(Exception):
 class Arm:
     """The servo and its state: target orientation, finger command, last action."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, world: World) -> None:
+        self.world = world
         self.fingers = OPEN
-        self.rotation = scene.gripper_rotation
-        self._home_axis = scene.gripper_rotation[:, 0]
+        self.rotation = world.gripper_rotation
+        self._home_axis = world.gripper_rotation[:, 0]
         self._last = np.zeros(6)
 
     @property
     def position(self) -> np.ndarray:
         """Where the gripper is, ``(3,)`` m."""
-        return self.scene.gripper_position
+        return self.world.gripper_position
 
     def facing(self, closing: np.ndarray) -> np.ndarray:
         """``closing`` or its opposite, whichever needs less turning and keeps the wrist away from its limit."""
-        reference = self._home_axis + 0.35 * self.scene.gripper_rotation[:, 0]
+        reference = self._home_axis + 0.35 * self.world.gripper_rotation[:, 0]
         return closing if closing @ reference >= 0 else -closing
 
     def nearest_frame(self, closing: np.ndarray, approach: np.ndarray) -> np.ndarray:
         """Of the two gripper frames that close along ``closing``, the one nearer to the present orientation."""
         frames = (gripper_frame(closing, approach), gripper_frame(-closing, approach))
-        return min(frames, key=lambda frame: np.linalg.norm(rotation_vector(frame @ self.scene.gripper_rotation.T)))
+        return min(frames, key=lambda frame: np.linalg.norm(rotation_vector(frame @ self.world.gripper_rotation.T)))
 
     def servo(
         self,
@@ -59,7 +59,7 @@ class Arm:
     ) -> Motion:
         """One control step towards a pose; ``speed`` and ``turn_speed`` bound the action's parts."""
         translation = _bounded((position - self.position) * TRANSLATION_GAIN, speed)
-        turn = _bounded(rotation_vector(rotation @ self.scene.gripper_rotation.T) * turn_gain / 2, turn_speed)
+        turn = _bounded(rotation_vector(rotation @ self.world.gripper_rotation.T) * turn_gain / 2, turn_speed)
         wanted = np.clip(np.concatenate([translation, turn]), -1.0, 1.0)
         self._last = self._last + np.clip(wanted - self._last, -MAX_ACTION_CHANGE, MAX_ACTION_CHANGE)
         yield np.append(self._last, self.fingers)
@@ -91,10 +91,10 @@ class Arm:
         for step in range(max_steps):
             yield from self.servo(target, self.rotation, speed)
             distance = float(np.linalg.norm(target - self.position))
-            angle = float(np.linalg.norm(rotation_vector(self.rotation @ self.scene.gripper_rotation.T)))
+            angle = float(np.linalg.norm(rotation_vector(self.rotation @ self.world.gripper_rotation.T)))
             if distance < tolerance and angle < turn_tolerance:
                 return True
-            if carrying and np.linalg.norm(self.scene.position(carrying[0]) - self.position) > carrying[1] + 0.04:
+            if carrying and np.linalg.norm(self.world.position(carrying[0]) - self.position) > carrying[1] + 0.04:
                 raise Dropped(carrying[0])
             remaining = distance + 0.05 * angle
             if remaining < best - 0.0008:

@@ -5,7 +5,7 @@ import numpy as np
 from sim.experts.arm import CLOSED, OPEN, Arm, Dropped, Motion
 from sim.experts.geometry import UP, Unreachable, about_z, gripper_frame
 from sim.experts.grasps import Grasp, grasps
-from sim.experts.world import Scene
+from sim.experts.world import World
 
 EASY_REACH = 0.5
 """Distance of the joints to their limits (rad) above which a grasp is as good as any."""
@@ -18,7 +18,7 @@ STANDOFF, ARRIVAL = 0.09, 0.14
 
 
 def pick(
-    scene: Scene,
+    world: World,
     arm: Arm,
     name: str,
     *,
@@ -42,13 +42,13 @@ def pick(
         if grasp is not None:
             chosen, frame = grasp, gripper_frame(arm.facing(grasp.closing), grasp.approach)
         else:
-            chosen, frame, used = _reachable(scene, arm, name, along, destination, used)
+            chosen, frame, used = _reachable(world, arm, name, along, destination, used)
         yield from _approach(arm, chosen, frame, searched=grasp is None)
         yield from arm.grip(CLOSED, 11)
-        start, apart = arm.position, _distance(scene, arm, name)
+        start, apart = arm.position, _distance(world, arm, name)
         yield from arm.move(start + 0.06 * UP, frame, tolerance=0.015, speed=0.6)
         # An object held by its rim tilts while it rises: its origin comes less far up than the hand does.
-        if arm.position[2] > start[2] + 0.03 and abs(_distance(scene, arm, name) - apart) < SLIP:
+        if arm.position[2] > start[2] + 0.03 and abs(_distance(world, arm, name) - apart) < SLIP:
             if lift > 0.06:
                 yield from arm.move(start + lift * UP, frame, tolerance=0.03)
             return
@@ -57,23 +57,23 @@ def pick(
     raise Unreachable(f"could not lift {name} in {tries} tries")
 
 
-def _distance(scene: Scene, arm: Arm, name: str) -> float:
-    return float(np.linalg.norm(scene.position(name) - arm.position))
+def _distance(world: World, arm: Arm, name: str) -> float:
+    return float(np.linalg.norm(world.position(name) - arm.position))
 
 
 def _reachable(
-    scene: Scene, arm: Arm, name: str, along: np.ndarray | None, destination: np.ndarray | None, used: int
+    world: World, arm: Arm, name: str, along: np.ndarray | None, destination: np.ndarray | None, used: int
 ) -> tuple[Grasp, np.ndarray, int]:
     """The best of the next grasps, also for the arm, here and at the destination."""
-    ways = [np.zeros(3)] if destination is None else [np.zeros(3), destination - scene.position(name)]
+    ways = [np.zeros(3)] if destination is None else [np.zeros(3), destination - world.position(name)]
     best: tuple[float, Grasp, np.ndarray, int] | None = None
-    for rank, candidate in enumerate(grasps(scene, arm, name, along, destination)[used : used + 12]):
+    for rank, candidate in enumerate(grasps(world, arm, name, along, destination)[used : used + 12]):
         if best is not None and best[0] <= candidate.cost:
             break  # the rest cost more, whatever the arm says
         facing = arm.facing(candidate.closing)
         for closing in (facing, -facing):
             frame = gripper_frame(closing, candidate.approach)
-            comfort = min(_comfort(scene, candidate.position + way, frame) for way in ways)
+            comfort = min(_comfort(world, candidate.position + way, frame) for way in ways)
             cost = candidate.cost + STRAIN * max(0.0, EASY_REACH - max(comfort, 0.0)) - OUT_OF_REACH * min(comfort, 0.0)
             if best is None or cost < best[0]:
                 best = cost, candidate, frame, used + rank + 1
@@ -82,11 +82,11 @@ def _reachable(
     return best[1:]
 
 
-def _comfort(scene: Scene, position: np.ndarray, frame: np.ndarray) -> float:
+def _comfort(world: World, position: np.ndarray, frame: np.ndarray) -> float:
     """Distance of the joints to their limits (rad) with the hand there and on its way; negative out of reach."""
     worst = np.inf
     for retreat in (0.0, STANDOFF, ARRIVAL):
-        error, margin = scene.reach(position - retreat * frame[:, 2], frame)
+        error, margin = world.reach(position - retreat * frame[:, 2], frame)
         worst = min(worst, margin if error <= 0.01 else -error)
     return worst
 
@@ -106,7 +106,7 @@ def _approach(arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Moti
 
 
 def place(
-    scene: Scene,
+    world: World,
     arm: Arm,
     name: str,
     target: np.ndarray,
@@ -129,11 +129,11 @@ def place(
     """
     for _ in range(3):
         try:
-            yield from _carry(scene, arm, name, np.asarray(target, dtype=float), clearance, turn, drop, speed)
+            yield from _carry(world, arm, name, np.asarray(target, dtype=float), clearance, turn, drop, speed)
         except Dropped:
             arm.fingers = OPEN
             yield from arm.rise(0.05)
-            yield from pick(scene, arm, name)
+            yield from pick(world, arm, name)
             continue
         yield from arm.grip(OPEN, 8)
         yield from arm.move(arm.position - arm.rotation[:, 2] * retreat, tolerance=0.03, speed=0.8)
@@ -142,39 +142,39 @@ def place(
 
 
 def _carry(
-    scene: Scene, arm: Arm, name: str, target: np.ndarray, clearance: float, turn: float, drop: float, speed: float
+    world: World, arm: Arm, name: str, target: np.ndarray, clearance: float, turn: float, drop: float, speed: float
 ) -> Motion:
     frame = about_z(turn) @ arm.rotation
 
     def gripper_target(height: float) -> np.ndarray:
-        held = scene.gripper_rotation.T @ (scene.position(name) - arm.position)
+        held = world.gripper_rotation.T @ (world.position(name) - arm.position)
         return target + height * UP - frame @ held
 
     start, above = arm.position, gripper_target(clearance)
-    lowest = scene.points(name)[:, 2].min()
-    need = _tallest_between(scene, name, scene.position(name)[:2], target[:2]) + 0.025 - lowest
+    lowest = world.points(name)[:, 2].min()
+    need = _tallest_between(world, name, world.position(name)[:2], target[:2]) + 0.025 - lowest
     travel = min(max(start[2], above[2], start[2] + need), start[2] + 0.25)
     if travel > start[2] + 0.02:
         yield from arm.move([start[0], start[1], travel], tolerance=0.02)
-    held = (name, _distance(scene, arm, name))
+    held = (name, _distance(world, arm, name))
     yield from arm.move([above[0], above[1], travel], frame, tolerance=0.02, turn_tolerance=0.2, carrying=held)
     yield from arm.move(gripper_target(clearance), tolerance=0.012, carrying=held)
     # The object may have slipped in the hand on the way: aim again from where it is now.
     yield from arm.move(gripper_target(clearance), tolerance=0.006, max_steps=40, stall=8)
-    if _distance(scene, arm, name) > 0.3:
+    if _distance(world, arm, name) > 0.3:
         raise Dropped(name)
     yield from arm.move(gripper_target(drop), tolerance=0.006, speed=speed, stall=10)
 
 
-def _tallest_between(scene: Scene, carried: str, start: np.ndarray, end: np.ndarray) -> float:
+def _tallest_between(world: World, carried: str, start: np.ndarray, end: np.ndarray) -> float:
     """Top of the tallest thing within 10 cm of the straight way between two horizontal positions (m)."""
     way = end - start
     length = max(float(np.linalg.norm(way)), 1e-6)
     top = -np.inf
-    for name in scene.names():
+    for name in world.names():
         if name == carried:
             continue
-        points = scene.points(name)
+        points = world.points(name)
         along = np.clip(((points[:, :2] - start) @ way) / length**2, 0, 1)
         near = np.linalg.norm(points[:, :2] - (start + along[:, None] * way), axis=1) < 0.10
         if near.any():

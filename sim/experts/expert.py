@@ -9,7 +9,7 @@ from sim.experts.carry import pick, place
 from sim.experts.fixture_skills import close_door, close_drawer, into_microwave, open_drawer, push_plate, turn_knob
 from sim.experts.geometry import UP, Unreachable, axis_difference
 from sim.experts.grasps import RECIPES, rim_center
-from sim.experts.world import Scene
+from sim.experts.world import World
 from sim.libero.env import LiberoEnv
 
 _ORDER = {"turnon": 0, "open": 1, "close": 3}
@@ -27,148 +27,148 @@ def expert_actions(env: LiberoEnv, rng: np.random.Generator) -> Iterator[np.ndar
     Args:
         rng: varies what experts are free to choose (the pause before the first motion).
     """
-    scene = Scene(env)
-    arm = Arm(scene)
-    yield from _wait_for_rest(scene, arm)
+    world = World(env)
+    arm = Arm(world)
+    yield from _wait_for_rest(world, arm)
     yield from arm.wait(int(rng.integers(0, 4)))
     for _ in range(ATTEMPTS):
-        unmet = sorted((goal for goal in scene.goals if not scene.holds(goal)), key=lambda goal: _ORDER.get(goal[0], 2))
+        unmet = sorted((goal for goal in world.goals if not world.holds(goal)), key=lambda goal: _ORDER.get(goal[0], 2))
         if not unmet:
             return
         for goal in unmet:
-            if scene.holds(goal):
+            if world.holds(goal):
                 continue
             try:
-                yield from _serve(scene, arm, goal)
+                yield from _serve(world, arm, goal)
             except (Dropped, Unreachable):
                 yield from arm.rise(0.1)
     yield from arm.wait(10)
 
 
-def _wait_for_rest(scene: Scene, arm: Arm, speed: float = 0.02, max_steps: int = 20) -> Motion:
+def _wait_for_rest(world: World, arm: Arm, speed: float = 0.02, max_steps: int = 20) -> Motion:
     """Hold still until no object moves faster than ``speed`` (m/s): fresh placements begin in the air."""
     for _ in range(max_steps):
-        if scene.fastest_object() < speed:
+        if world.fastest_object() < speed:
             return
         yield from arm.wait(1)
 
 
-def _serve(scene: Scene, arm: Arm, goal: tuple[str, ...]) -> Motion:
+def _serve(world: World, arm: Arm, goal: tuple[str, ...]) -> Motion:
     predicate, name, *rest = goal
     if predicate == "turnon":
-        yield from turn_knob(scene, arm, name)
+        yield from turn_knob(world, arm, name)
     elif predicate == "open":
-        yield from open_drawer(scene, arm, name)
+        yield from open_drawer(world, arm, name)
     elif predicate == "close":
-        yield from (close_drawer if scene.is_region(name) else close_door)(scene, arm, name)
+        yield from (close_drawer if world.is_region(name) else close_door)(world, arm, name)
     elif predicate == "in":
-        yield from _put_in(scene, arm, name, rest[0])
-    elif predicate == "on" and scene.is_region(rest[0]):
-        yield from _put_on_region(scene, arm, name, rest[0])
+        yield from _put_in(world, arm, name, rest[0])
+    elif predicate == "on" and world.is_region(rest[0]):
+        yield from _put_on_region(world, arm, name, rest[0])
     elif predicate == "on":
-        yield from _put_on_object(scene, arm, name, rest[0])
+        yield from _put_on_object(world, arm, name, rest[0])
     else:
         raise Unreachable(f"no skill for the goal {' '.join(goal)}")
 
 
-def _put_in(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
-    container = scene.category(scene.parent(region))
+def _put_in(world: World, arm: Arm, name: str, region: str) -> Motion:
+    container = world.category(world.parent(region))
     if container == "basket":
-        yield from _put_in_basket(scene, arm, name, region)
+        yield from _put_in_basket(world, arm, name, region)
     elif container == "desk_caddy":
-        yield from _put_in_caddy(scene, arm, name, region)
+        yield from _put_in_caddy(world, arm, name, region)
     elif container == "microwave":
-        yield from into_microwave(scene, arm, name, region)
+        yield from into_microwave(world, arm, name, region)
     elif "cabinet" in container:
-        yield from _put_in_drawer(scene, arm, name, region)
+        yield from _put_in_drawer(world, arm, name, region)
     else:
         raise Unreachable(f"no skill for putting {name} into a {container}")
 
 
-def _put_in_basket(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
-    yield from pick(scene, arm, name, lift=0.12)
-    target, _ = scene.region(region)
-    inside = scene.contained(region, excluding=(name, scene.parent(region)))
+def _put_in_basket(world: World, arm: Arm, name: str, region: str) -> Motion:
+    yield from pick(world, arm, name, lift=0.12)
+    target, _ = world.region(region)
+    inside = world.contained(region, excluding=(name, world.parent(region)))
     if inside:
-        away = target[:2] - scene.position(inside[0])[:2]
+        away = target[:2] - world.position(inside[0])[:2]
         target[:2] += away / max(float(np.linalg.norm(away)), 1e-3) * 0.02
-    target[2] += scene.underside(name) - 0.02
-    yield from place(scene, arm, name, target, clearance=0.13, drop=0.0, speed=0.6)
+    target[2] += world.underside(name) - 0.02
+    yield from place(world, arm, name, target, clearance=0.13, drop=0.0, speed=0.6)
 
 
-def _put_in_caddy(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
-    yield from pick(scene, arm, name, lift=0.2)
-    center, half_size = scene.region(region)
-    turn = axis_difference(scene.rotation(scene.parent(region))[:, 0], scene.rotation(name)[:, 0])
-    points = scene.points(name)
-    middle = (points.max(axis=0) + points.min(axis=0)) / 2 - scene.position(name)
+def _put_in_caddy(world: World, arm: Arm, name: str, region: str) -> Motion:
+    yield from pick(world, arm, name, lift=0.2)
+    center, half_size = world.region(region)
+    turn = axis_difference(world.rotation(world.parent(region))[:, 0], world.rotation(name)[:, 0])
+    points = world.points(name)
+    middle = (points.max(axis=0) + points.min(axis=0)) / 2 - world.position(name)
     c, s = np.cos(turn), np.sin(turn)
     target = center.copy()
     target[:2] -= np.array([c * middle[0] - s * middle[1], s * middle[0] + c * middle[1]])
     target[2] = center[2] - half_size[2] + 0.004
-    yield from place(scene, arm, name, target, clearance=0.22, turn=turn, drop=0.0, speed=0.4)
+    yield from place(world, arm, name, target, clearance=0.22, turn=turn, drop=0.0, speed=0.4)
 
 
-def _put_in_drawer(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
-    cabinet, joint = scene.parent(region), scene.first_joint(region)
-    if not scene.is_open(region):
-        yield from open_drawer(scene, arm, region, until=-0.138)
-    origin, rotation = scene.position(cabinet), scene.rotation(cabinet)
+def _put_in_drawer(world: World, arm: Arm, name: str, region: str) -> Motion:
+    cabinet, joint = world.parent(region), world.first_joint(region)
+    if not world.is_open(region):
+        yield from open_drawer(world, arm, region, until=-0.138)
+    origin, rotation = world.position(cabinet), world.rotation(cabinet)
     outward, top = -rotation[:, 1], "top" in region
-    front = -0.0752 + scene.joint(joint)  # y of the drawer's front in the cabinet's frame
-    depth = ((scene.position(name) - origin) @ rotation)[1]
+    front = -0.0752 + world.joint(joint)  # y of the drawer's front in the cabinet's frame
+    depth = ((world.position(name) - origin) @ rotation)[1]
     under_drawer = top and depth > front - 0.10
     along = None if top else np.abs(rotation[:, 0])
-    yield from pick(scene, arm, name, along=along, lift=0.05 if under_drawer else 0.15)
+    yield from pick(world, arm, name, along=along, lift=0.05 if under_drawer else 0.15)
     if under_drawer:
         yield from arm.move(arm.position + outward * (depth - front + 0.10), tolerance=0.02)
-    center, _ = scene.region(region)
+    center, _ = world.region(region)
     local = (center - origin) @ rotation
-    if scene.joint(joint) < -0.05:
-        local[1] = -0.0752 + scene.joint(joint) + 0.066  # the middle of what the open drawer exposes
+    if world.joint(joint) < -0.05:
+        local[1] = -0.0752 + world.joint(joint) + 0.066  # the middle of what the open drawer exposes
     target = origin + rotation @ local
     target[2] = center[2] - 0.02
-    if RECIPES[scene.category(name)].kind == "rim":
-        target[:2] -= (rim_center(scene, name) - scene.position(name))[:2]
-    yield from place(scene, arm, name, target, clearance=0.1, drop=0.0)
+    if RECIPES[world.category(name)].kind == "rim":
+        target[:2] -= (rim_center(world, name) - world.position(name))[:2]
+    yield from place(world, arm, name, target, clearance=0.1, drop=0.0)
 
 
-def _put_on_region(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
-    target, _ = scene.region(region)
-    parent = scene.parent(region)
-    support = scene.category(parent) if parent and scene.is_object(parent) else ""
-    if scene.category(name) == "plate":
-        yield from push_plate(scene, arm, name, target)
+def _put_on_region(world: World, arm: Arm, name: str, region: str) -> Motion:
+    target, _ = world.region(region)
+    parent = world.parent(region)
+    support = world.category(parent) if parent and world.is_object(parent) else ""
+    if world.category(name) == "plate":
+        yield from push_plate(world, arm, name, target)
         return
     if support == "wine_rack":
-        yield from pick(scene, arm, name)
-        yield from place(scene, arm, name, target + 0.03 * UP, clearance=0.1, drop=0.0)
+        yield from pick(world, arm, name)
+        yield from place(world, arm, name, target + 0.03 * UP, clearance=0.1, drop=0.0)
         return
     if support == "flat_stove":
         target[2] += 0.023
-        target[:2] += _stove_place(scene, name, region, target)
+        target[:2] += _stove_place(world, name, region, target)
     else:
         target[2] += 0.003
-    yield from pick(scene, arm, name)
-    target[2] += scene.underside(name)
-    yield from place(scene, arm, name, target)
+    yield from pick(world, arm, name)
+    target[2] += world.underside(name)
+    yield from place(world, arm, name, target)
 
 
-def _stove_place(scene: Scene, name: str, region: str, center: np.ndarray) -> np.ndarray:
+def _stove_place(world: World, name: str, region: str, center: np.ndarray) -> np.ndarray:
     """Two pots stand side by side on the burner: where this one goes, relative to its centre."""
-    others = [goal[1] for goal in scene.goals if goal[0] == "on" and goal[2] == region and goal[1] != name]
+    others = [goal[1] for goal in world.goals if goal[0] == "on" and goal[2] == region and goal[1] != name]
     if not others:
         return np.zeros(2)
-    standing = [other for other in others if scene.holds(("on", other, region))]
-    side = -1.0 if standing and scene.position(standing[0])[0] > center[0] else 1.0
+    standing = [other for other in others if world.holds(("on", other, region))]
+    side = -1.0 if standing and world.position(standing[0])[0] > center[0] else 1.0
     return np.array([0.043 * side, 0.01])
 
 
-def _put_on_object(scene: Scene, arm: Arm, name: str, support: str) -> Motion:
-    rise = 0.006 if scene.category(support) == "plate" else 0.02
+def _put_on_object(world: World, arm: Arm, name: str, support: str) -> Motion:
+    rise = 0.006 if world.category(support) == "plate" else 0.02
 
     def target() -> np.ndarray:
-        return scene.position(support) + (rise + scene.underside(name)) * UP
+        return world.position(support) + (rise + world.underside(name)) * UP
 
-    yield from pick(scene, arm, name, destination=target())
-    yield from place(scene, arm, name, target())
+    yield from pick(world, arm, name, destination=target())
+    yield from place(world, arm, name, target())

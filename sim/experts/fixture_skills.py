@@ -6,17 +6,17 @@ from sim.experts.arm import CLOSED, OPEN, Arm, Motion
 from sim.experts.carry import pick
 from sim.experts.geometry import UP, about_z, gripper_frame, sideways, tilted
 from sim.experts.grasps import Grasp
-from sim.experts.world import Scene
+from sim.experts.world import World
 
 SIDEWAYS = np.array([0.0, 1.0, 0.0])
 """Closing axis of the arm's home orientation."""
 
 
-def turn_knob(scene: Scene, arm: Arm, stove: str) -> Motion:
+def turn_knob(world: World, arm: Arm, stove: str) -> Motion:
     """Turn a stove on: grip across the knob's bar and rotate it about the vertical."""
-    origin, rotation = scene.position(stove), scene.rotation(stove)
-    joint = scene.first_joint(stove)
-    bar = rotation @ about_z(scene.joint(joint))
+    origin, rotation = world.position(stove), world.rotation(stove)
+    joint = world.first_joint(stove)
+    bar = rotation @ about_z(world.joint(joint))
     knob = origin + bar @ np.array([-0.0174, 0.0014, 0.0])
     knob[2] = origin[2] + 0.035
     frame = gripper_frame(arm.facing(bar @ SIDEWAYS))
@@ -30,16 +30,16 @@ def turn_knob(scene: Scene, arm: Arm, stove: str) -> Motion:
         turn = about_z(min(0.04 * (step + 1), 1.2))
         arm.rotation = turn @ frame
         yield from arm.servo(origin + turn @ offset, arm.rotation, 0.6, turn_gain=6.0, turn_speed=0.6)
-        if scene.joint(joint) > 0.75:
+        if world.joint(joint) > 0.75:
             break
     yield from arm.grip(OPEN, 6)
     yield from arm.rise(0.12)
 
 
-def open_drawer(scene: Scene, arm: Arm, region: str, until: float = -0.155) -> Motion:
+def open_drawer(world: World, arm: Arm, region: str, until: float = -0.155) -> Motion:
     """Pull the drawer of a region open by its handle until its joint is below ``until`` (m)."""
-    handle, outward = _drawer_handle(scene, region)
-    joint = scene.first_joint(region)
+    handle, outward = _drawer_handle(world, region)
+    joint = world.first_joint(region)
     tilt = 60 if "top" in region else 85 if "middle" in region else 75
     approach = tilted(outward, tilt)
     frame = arm.nearest_frame(UP - approach * approach[2], approach)
@@ -53,7 +53,7 @@ def open_drawer(scene: Scene, arm: Arm, region: str, until: float = -0.155) -> M
     start = arm.position
     for step in range(90):
         yield from arm.servo(start + outward * min(0.01 * step + 0.02, 0.2), frame, 0.8)
-        if scene.joint(joint) < until:
+        if world.joint(joint) < until:
             break
     yield from arm.grip(OPEN, 5)
     yield from arm.move(arm.position - approach * 0.08, tolerance=0.03)
@@ -61,14 +61,14 @@ def open_drawer(scene: Scene, arm: Arm, region: str, until: float = -0.155) -> M
     yield from arm.move(arm.position + 0.1 * UP, home, tolerance=0.06, turn_tolerance=0.6)
 
 
-def close_drawer(scene: Scene, arm: Arm, region: str) -> Motion:
+def close_drawer(world: World, arm: Arm, region: str) -> Motion:
     """Push the drawer of a region shut with closed fingers."""
-    parent = scene.parent(region)
-    handle, outward = _drawer_handle(scene, region)
-    joint = scene.first_joint(region)
-    frame = gripper_frame(arm.facing(scene.rotation(parent)[:, 0]), tilted(outward, 48))
+    parent = world.parent(region)
+    handle, outward = _drawer_handle(world, region)
+    joint = world.first_joint(region)
+    frame = gripper_frame(arm.facing(world.rotation(parent)[:, 0]), tilted(outward, 48))
     before = handle + outward * 0.03
-    before[2] = max(handle[2] - 0.002, scene.position(parent)[2] + 0.02)
+    before[2] = max(handle[2] - 0.002, world.position(parent)[2] + 0.02)
     arm.fingers = CLOSED
     here = arm.position
     yield from arm.move([here[0], here[1], max(here[2], before[2] + 0.15)], tolerance=0.04)
@@ -77,18 +77,18 @@ def close_drawer(scene: Scene, arm: Arm, region: str) -> Motion:
     start = arm.position
     for step in range(120):
         yield from arm.servo(start - outward * min(0.006 * step + 0.01, 0.32), frame, 0.6)
-        if scene.joint(joint) > 0.002:
+        if world.joint(joint) > 0.002:
             break
     yield from arm.move(arm.position + outward * 0.06, tolerance=0.03)
 
 
-def _drawer_handle(scene: Scene, region: str) -> tuple[np.ndarray, np.ndarray]:
+def _drawer_handle(world: World, region: str) -> tuple[np.ndarray, np.ndarray]:
     """Centre of a drawer's handle and the direction in which it opens."""
-    parent = scene.parent(region)
-    rotation = scene.rotation(parent)
+    parent = world.parent(region)
+    rotation = world.rotation(parent)
     level = region.split("_")[-2]
-    points = scene.points(parent, scene.part(parent, f"cabinet_{level}"))
-    depth = ((points - scene.position(parent)) @ rotation)[:, 1]
+    points = world.points(parent, world.part(parent, f"cabinet_{level}"))
+    depth = ((points - world.position(parent)) @ rotation)[:, 1]
     front = points[depth < depth.min() + 0.02]
     return (front.max(axis=0) + front.min(axis=0)) / 2, -rotation[:, 1]
 
@@ -96,10 +96,10 @@ def _drawer_handle(scene: Scene, region: str) -> tuple[np.ndarray, np.ndarray]:
 class _Door:
     """The microwave's door: points on it in the world for any opening angle (0 is shut, negative open)."""
 
-    def __init__(self, scene: Scene, microwave: str) -> None:
-        self._rotation = scene.rotation(microwave)
-        self.anchor = scene.position(microwave) + self._rotation @ np.array([-0.172, -0.088, 0.096])
-        self.joint = scene.first_joint(microwave)
+    def __init__(self, world: World, microwave: str) -> None:
+        self._rotation = world.rotation(microwave)
+        self.anchor = world.position(microwave) + self._rotation @ np.array([-0.172, -0.088, 0.096])
+        self.joint = world.first_joint(microwave)
 
     def point(self, angle: float, radius: float, offset: float, height: float) -> np.ndarray:
         """A point at ``radius`` from the hinge and ``offset`` inside the door's plane."""
@@ -108,36 +108,36 @@ class _Door:
         return point
 
 
-def close_door(scene: Scene, arm: Arm, microwave: str) -> Motion:
+def close_door(world: World, arm: Arm, microwave: str) -> Motion:
     """Push the microwave's door shut from outside."""
-    door, origin, rotation = _Door(scene, microwave), scene.position(microwave), scene.rotation(microwave)
+    door, origin, rotation = _Door(world, microwave), world.position(microwave), world.rotation(microwave)
     frame = gripper_frame(arm.facing(SIDEWAYS))
     height, high = door.anchor[2] + 0.03, origin[2] + 0.28
     arm.fingers = CLOSED
-    outside = door.point(scene.joint(door.joint), 0.20, -0.10, height)
+    outside = door.point(world.joint(door.joint), 0.20, -0.10, height)
     here = arm.position
     yield from arm.move([here[0], here[1], max(here[2], high)], tolerance=0.04)
     yield from arm.move([outside[0] - 0.02, outside[1], high], frame, tolerance=0.03, turn_tolerance=0.3)
     yield from arm.move(outside, tolerance=0.02)
     for _ in range(170):
-        angle = scene.joint(door.joint)
+        angle = world.joint(door.joint)
         yield from arm.servo(door.point(min(angle + 0.25, 0.15), 0.20, 0.0, height), frame, 0.55)
         if angle > -0.002:
             break
     yield from arm.move(arm.position + rotation @ np.array([0.0, -0.08, 0.05]), tolerance=0.03)
 
 
-def widen_door(scene: Scene, arm: Arm, microwave: str, until: float = -1.75) -> Motion:
+def widen_door(world: World, arm: Arm, microwave: str, until: float = -1.75) -> Motion:
     """Push the microwave's door further open from inside."""
-    door, origin, rotation = _Door(scene, microwave), scene.position(microwave), scene.rotation(microwave)
+    door, origin, rotation = _Door(world, microwave), world.position(microwave), world.rotation(microwave)
     frame = gripper_frame(arm.facing(SIDEWAYS))
     height, high = door.anchor[2] + 0.05, origin[2] + 0.28
     arm.fingers = CLOSED
-    inside = door.point(scene.joint(door.joint), 0.17, 0.075, height)
+    inside = door.point(world.joint(door.joint), 0.17, 0.075, height)
     yield from arm.move([inside[0], inside[1], high], frame, tolerance=0.03, turn_tolerance=0.3)
     yield from arm.move(inside, tolerance=0.02)
     for _ in range(80):
-        angle = scene.joint(door.joint)
+        angle = world.joint(door.joint)
         yield from arm.servo(door.point(angle - 0.3, 0.17, 0.0, height), frame, 0.45)
         if angle < until:
             break
@@ -147,21 +147,21 @@ def widen_door(scene: Scene, arm: Arm, microwave: str, until: float = -1.75) -> 
     arm.fingers = OPEN
 
 
-def into_microwave(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
+def into_microwave(world: World, arm: Arm, name: str, region: str) -> Motion:
     """Carry a mug by its handle into the microwave with the hand tilted by 55 degrees."""
-    microwave = scene.parent(region)
-    inward = scene.rotation(microwave)[:, 1]
-    if scene.joint(scene.first_joint(microwave)) > -1.55:
-        yield from widen_door(scene, arm, microwave)
-    rotation = scene.rotation(name)
-    handle = scene.position(name) + rotation @ np.array([0.0641, 0.0, 0.062])
+    microwave = world.parent(region)
+    inward = world.rotation(microwave)[:, 1]
+    if world.joint(world.first_joint(microwave)) > -1.55:
+        yield from widen_door(world, arm, microwave)
+    rotation = world.rotation(name)
+    handle = world.position(name) + rotation @ np.array([0.0641, 0.0, 0.062])
     grasp = Grasp(handle, rotation[:, 1], tilted(-inward, 55))
-    yield from pick(scene, arm, name, grasp=grasp, lift=0.07, tries=2)
-    center, _ = scene.region(region)
-    floor = scene.position(microwave)[2] + 0.028
+    yield from pick(world, arm, name, grasp=grasp, lift=0.07, tries=2)
+    center, _ = world.region(region)
+    floor = world.position(microwave)[2] + 0.028
 
     def bring(y: float, z: float, tolerance: float, speed: float = 1.0, max_steps: int = 120) -> Motion:
-        held = scene.position(name) - arm.position
+        held = world.position(name) - arm.position
         target = np.array([center[0] - 0.012, center[1] + y, floor + z])
         yield from arm.move(target - held, tolerance=tolerance, speed=speed, max_steps=max_steps)
 
@@ -175,17 +175,17 @@ def into_microwave(scene: Scene, arm: Arm, name: str, region: str) -> Motion:
     yield from arm.move(arm.position + np.array([0.0, -0.05, 0.18]), home, tolerance=0.05, turn_tolerance=0.4)
 
 
-def push_plate(scene: Scene, arm: Arm, plate: str, target: np.ndarray) -> Motion:
+def push_plate(world: World, arm: Arm, plate: str, target: np.ndarray) -> Motion:
     """Drag a plate over the table with closed fingers pressed inside it."""
-    way = target[:2] - scene.position(plate)[:2]
+    way = target[:2] - world.position(plate)[:2]
     way = way / np.linalg.norm(way)
     frame = gripper_frame(arm.facing(sideways(way)))
     arm.fingers = CLOSED
-    inside = scene.position(plate) + 0.008 * UP
+    inside = world.position(plate) + 0.008 * UP
     yield from arm.move(inside + 0.10 * UP, frame, tolerance=0.02)
     yield from arm.move(inside, tolerance=0.006, speed=0.4)
     for _ in range(300):
-        position = scene.position(plate)
+        position = world.position(plate)
         remaining = target[:2] - position[:2]
         distance = float(np.linalg.norm(remaining))
         if np.linalg.norm(arm.position[:2] - position[:2]) > 0.075:
@@ -193,7 +193,7 @@ def push_plate(scene: Scene, arm: Arm, plate: str, target: np.ndarray) -> Motion
             yield from arm.move(position + 0.08 * UP, frame, tolerance=0.02)
             yield from arm.move(position + 0.008 * UP, frame, tolerance=0.006, speed=0.4, max_steps=40)
         step = arm.position[:2] + remaining / distance * min(distance, 0.03)
-        yield from arm.servo(np.array([step[0], step[1], scene.position(plate)[2] + 0.004]), frame, 0.35)
+        yield from arm.servo(np.array([step[0], step[1], world.position(plate)[2] + 0.004]), frame, 0.35)
         if distance < 0.01:
             break
     yield from arm.rise(0.1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.experts.arm import Arm
 from sim.experts.geometry import DOWN, axis_difference, gripper_frame, sideways
-from sim.experts.world import Scene
+from sim.experts.world import World
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ _HAND = np.concatenate(
 class Collisions:
     """Counts how many sample points of the hand lie inside other things."""
 
-    def __init__(self, scene: Scene, held: str) -> None:
-        boxes = scene.obstacles(excluding=held)
+    def __init__(self, world: World, held: str) -> None:
+        boxes = world.obstacles(excluding=held)
         self._centers = np.array([center for center, _, _ in boxes])
         self._rotations = np.array([rotation for _, rotation, _ in boxes])
         self._sizes = np.array([size for _, _, size in boxes])
@@ -128,15 +128,15 @@ class Collisions:
         return int((np.abs(local) < sizes + 0.004).all(axis=2).sum())
 
 
-def rim_center(scene: Scene, name: str) -> np.ndarray:
+def rim_center(world: World, name: str) -> np.ndarray:
     """Centre of a bowl's or mug's rim circle, at the height of its origin; the origin of anything else."""
-    recipe = RECIPES.get(scene.category(name))
+    recipe = RECIPES.get(world.category(name))
     center = np.array(recipe.center) if recipe else np.zeros(3)
-    return scene.position(name) + scene.rotation(name) @ center
+    return world.position(name) + world.rotation(name) @ center
 
 
 def grasps(
-    scene: Scene, arm: Arm, name: str, along: np.ndarray | None = None, destination: np.ndarray | None = None
+    world: World, arm: Arm, name: str, along: np.ndarray | None = None, destination: np.ndarray | None = None
 ) -> list[Grasp]:
     """Candidate grasps of an object, best first.
 
@@ -147,17 +147,17 @@ def grasps(
     Raises:
         KeyError: no recipe for this category.
     """
-    recipe = RECIPES[scene.category(name)]
+    recipe = RECIPES[world.category(name)]
     if recipe.kind == "handle":
-        return [_handle_grasp(scene, name, recipe)]
+        return [_handle_grasp(world, name, recipe)]
     if recipe.kind == "rim":
-        return _rim_grasps(scene, arm, name, recipe, along, destination)
-    return _box_grasps(scene, arm, name, recipe, along)
+        return _rim_grasps(world, arm, name, recipe, along, destination)
+    return _box_grasps(world, arm, name, recipe, along)
 
 
-def _handle_grasp(scene: Scene, name: str, recipe: Recipe) -> Grasp:
-    points, rotation = scene.points(name), scene.rotation(name)
-    local = (points - scene.position(name)) @ rotation
+def _handle_grasp(world: World, name: str, recipe: Recipe) -> Grasp:
+    points, rotation = world.points(name), world.rotation(name)
+    local = (points - world.position(name)) @ rotation
     handle = points[np.all((local > recipe.low) & (local < recipe.high), axis=1)]
     height = handle[:, 2].max() - recipe.depth
     level = handle[np.abs(handle[:, 2] - height) < 0.02]
@@ -165,11 +165,11 @@ def _handle_grasp(scene: Scene, name: str, recipe: Recipe) -> Grasp:
     return Grasp(np.array([center[0], center[1], height]), rotation[:, 0], DOWN)
 
 
-def _box_grasps(scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.ndarray | None) -> list[Grasp]:
-    points = scene.points(name)
+def _box_grasps(world: World, arm: Arm, name: str, recipe: Recipe, along: np.ndarray | None) -> list[Grasp]:
+    points = world.points(name)
     height = max(points[:, 2].max() - recipe.depth, points[:, 2].min() + 0.0085)
     level = points[points[:, 2] > height - 0.02]
-    collisions = Collisions(scene, name)
+    collisions = Collisions(world, name)
     candidates: list[Grasp] = []
     for angle in np.arange(0, np.pi, np.pi / 24):
         closing = np.array([np.cos(angle), np.sin(angle), 0.0])
@@ -200,14 +200,14 @@ def _box_grasps(scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.nda
 
 
 def _rim_grasps(
-    scene: Scene, arm: Arm, name: str, recipe: Recipe, along: np.ndarray | None, destination: np.ndarray | None
+    world: World, arm: Arm, name: str, recipe: Recipe, along: np.ndarray | None, destination: np.ndarray | None
 ) -> list[Grasp]:
     """Sixteen rim angles, straight down and, where that is blocked, in the other ways."""
-    points, center = scene.points(name), rim_center(scene, name)
+    points, center = world.points(name), rim_center(world, name)
     top = points[:, 2].max()
-    is_mug = scene.category(name).endswith("mug")
+    is_mug = world.category(name).endswith("mug")
     radius = 0.042 if is_mug else 0.05
-    collisions = Collisions(scene, name)
+    collisions = Collisions(world, name)
     candidates: list[tuple[float, np.ndarray, Way]] = []
     for angle in np.arange(0, 2 * np.pi, np.pi / 8):
         outward = np.array([np.cos(angle), np.sin(angle), 0.0])
@@ -227,7 +227,7 @@ def _rim_grasps(
             if blocked and way.depth < recipe.depth:
                 continue  # holds too little to make up for that
             if destination is not None:
-                hits += collisions.count(position + destination - scene.position(name), frame, (0.0, 0.08))
+                hits += collisions.count(position + destination - world.position(name), frame, (0.0, 0.08))
             candidates.append((cost + way.effort + 3.0 * (hits > 0) + 0.3 * hits, outward, way))
             if not blocked and way.lean == 0:
                 break
@@ -252,4 +252,4 @@ def _rim_grasp(points: np.ndarray, center: np.ndarray, cost: float, outward: np.
 
 def _turn(arm: Arm, closing: np.ndarray) -> float:
     """How far the wrist must turn to close along an undirected axis, in [-pi/2, pi/2) rad."""
-    return axis_difference(closing, arm.scene.gripper_rotation[:, 0])
+    return axis_difference(closing, arm.world.gripper_rotation[:, 0])

@@ -17,7 +17,7 @@ An arm that is carried past it bends to the wrong side and cannot come back.
 """
 
 
-class Scene:
+class World:
     """Poses, shapes and joints of the objects of one task, read live from the simulator."""
 
     def __init__(self, env: LiberoEnv) -> None:

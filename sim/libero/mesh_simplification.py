@@ -13,7 +13,7 @@ _SMALL_MESH = 200
 """Meshes with fewer triangles are left as they are."""
 
 
-def coarse_model(model: mujoco.MjModel, detail: float) -> mujoco.MjModel:
+def simplify_meshes(model: mujoco.MjModel, detail: float) -> mujoco.MjModel:
     """A copy of ``model`` whose meshes have no details smaller than ``detail`` (m).
 
     For rendering only: the tree that ray casting and contacts use still belongs to the fine meshes.

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from common.errors import UserError
-from sim.libero.mesh_simplification import coarse_model
+from sim.libero.mesh_simplification import simplify_meshes
 
 VISUAL_GEOM_GROUP = 1
 """robosuite keeps collision shapes in group 0 and what cameras see in group 1."""
@@ -41,7 +41,7 @@ class CameraRenderer:
     def __init__(self, model: mujoco.MjModel, height: int, width: int, detail: float = 0.0) -> None:
         self._model = model
         self._viewport = mujoco.MjrRect(0, 0, width, height)
-        drawn = coarse_model(model, detail) if detail else copy.copy(model)
+        drawn = simplify_meshes(model, detail) if detail else copy.copy(model)
         if detail:
             drawn.vis.quality.offsamples = 0
         drawn.vis.global_.offwidth = max(drawn.vis.global_.offwidth, width)

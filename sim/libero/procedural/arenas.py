@@ -1,4 +1,4 @@
-"""The five scenes: floor, walls, the table of each, lights, cameras, and something to see in the background.
+"""The five arenas: floor, walls, the table of each, lights, cameras, and something to see in the background.
 
 LIBERO's arena classes look up what is named here ('table', 'table_collision', 'texplane', 'tex-wall', ...) and set
 table size, floor and wall style themselves. Lengths in metres, z up, the robot looks along +x.
@@ -59,7 +59,7 @@ DESK_WOOD = Paint((0.66, 0.46, 0.24), "wood_light", gloss=0.2)
 
 
 @dataclass(frozen=True)
-class Scene:
+class Arena:
     """One arena file. `wall_shine` is the walls' (specular, shininess): it sets how bright they look."""
 
     style: str
@@ -99,16 +99,16 @@ class Scene:
         return to_text(root)
 
 
-def scenes() -> list[Scene]:
-    """The scenes that the 130 tasks use."""
+def arenas() -> list[Arena]:
+    """The arenas that the 130 tasks use."""
     return [
-        Scene("tabletop_base", HALL, plain_table=True),
-        Scene("floor_base", HALL, floor_body=True),
-        Scene("kitchen_tabletop_base", KITCHEN, (0.8, 0.3), plain_table=True, background=_kitchen(), lamp=True),
-        Scene(
+        Arena("tabletop_base", HALL, plain_table=True),
+        Arena("floor_base", HALL, floor_body=True),
+        Arena("kitchen_tabletop_base", KITCHEN, (0.8, 0.3), plain_table=True, background=_kitchen(), lamp=True),
+        Arena(
             "living_room_tabletop_base", HALL, (0.9, 0.2), floor_body=True, bodies=(_low_table(),), background=_sofa()
         ),
-        Scene("study_base", HALL, bodies=(_desk(),), background=_study()),
+        Arena("study_base", HALL, bodies=(_desk(),), background=_study()),
     ]
 
 

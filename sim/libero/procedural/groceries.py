@@ -10,7 +10,7 @@ from sim.libero.procedural.shapes import Z_TO_Y
 
 HOPE = "stable_hope_objects"
 
-PACKAGES: dict[str, Item] = {
+GROCERIES: dict[str, Item] = {
     "alphabet_soup": Can(
         folder=HOPE,
         inertia=Inertia(0.02585, (0.0, -0.0008, -0.0027), (1.82e-05, 1.34e-05, 1.87e-05)),
@@ -217,6 +217,6 @@ def _ranch(inner: tuple[str, Vec] | None = None) -> Bottle:
     )  # fmt: skip
 
 
-PACKAGES["salad_dressing"] = _ranch()
+GROCERIES["salad_dressing"] = _ranch()
 # 'sald' is LIBERO's spelling; body names are part of the contract.
-PACKAGES["new_salad_dressing"] = _ranch(inner=("sald_dressing_body", (0.0, 0.05, 0.0)))
+GROCERIES["new_salad_dressing"] = _ranch(inner=("sald_dressing_body", (0.0, 0.05, 0.0)))

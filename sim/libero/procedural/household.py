@@ -9,7 +9,7 @@ from sim.libero.procedural.paints import BLACK, CREAM, DARK, PORCELAIN
 
 SCANNED, TURBOSQUID = "stable_scanned_objects", "turbosquid_objects"
 
-WARES: dict[str, Item] = {
+HOUSEHOLD: dict[str, Item] = {
     "akita_black_bowl": Vessel(
         folder=SCANNED,
         inertia=Inertia(0.00559, (0.0023, 0.0005, 0.0227), (5.72e-06, 6.10e-06, 9.08e-06)),

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 from sim.libero import benchmark
-from sim.libero.procedural.arenas import scenes
+from sim.libero.procedural.arenas import arenas
 from sim.libero.procedural.fixtures import fixtures
-from sim.libero.procedural.groceries import PACKAGES
-from sim.libero.procedural.household import WARES
+from sim.libero.procedural.groceries import GROCERIES
+from sim.libero.procedural.household import HOUSEHOLD
 from sim.libero.procedural.mjcf import Model
 from sim.libero.procedural.textures import write_textures
 
@@ -46,7 +46,7 @@ def build(cache_dir: Path | None = None) -> Path:
 def write(folder: Path) -> None:
     """Write every file of the pack into an empty folder."""
     write_textures(folder / "textures")
-    files = {model.path: model.xml() for model in models()} | {scene.path: scene.xml() for scene in scenes()}
+    files = {model.path: model.xml() for model in models()} | {arena.path: arena.xml() for arena in arenas()}
     for name, xml in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write(folder: Path) -> None:
 
 def models() -> list[Model]:
     """Every object and fixture of the pack."""
-    return [item.model(name) for name, item in (PACKAGES | WARES).items()] + fixtures()
+    return [item.model(name) for name, item in (GROCERIES | HOUSEHOLD).items()] + fixtures()
 
 
 def digest() -> str:

@@ -10,7 +10,7 @@ import pytest
 from sim.libero import benchmark
 from sim.libero.env import LiberoEnv
 from sim.libero.procedural import build
-from sim.libero.procedural.arenas import scenes
+from sim.libero.procedural.arenas import arenas
 from sim.libero.procedural.pack import digest, models, write
 
 SAMPLE = (("libero_goal", 2), ("libero_10", 9), ("libero_object", 4))
@@ -70,7 +70,7 @@ def test_the_pack_has_every_object_fixture_and_scene_that_the_tasks_use(pack: Pa
             for section in re.findall(r"\(:(?:fixtures|objects)(.*?)\)", text, re.DOTALL):
                 wanted |= set(re.findall(r" - (\w+)", section))
     assert wanted - TABLES <= {model.name for model in models()}
-    assert len(scenes()) == 5
+    assert len(arenas()) == 5
     files = contents(pack)
     named = re.findall(rb'file="[./]*textures/([\w.-]+)"', b"".join(files[f] for f in files if f.endswith(".xml")))
     assert {f"textures/{name.decode()}" for name in named} <= set(files)
