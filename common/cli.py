@@ -1,4 +1,7 @@
-"""The one way in which every command starts: its parser, and user errors as one line on stderr with exit status 2."""
+"""The one way in which every command starts: its parser, and user errors as one line on stderr with exit status 2.
+
+Numbers on a command line have the types ``positive`` and ``not_negative``.
+"""
 
 import argparse
 import sys
@@ -25,6 +28,20 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
+
+
+def positive(text: str) -> int:
+    """The type of an argument that counts at least one: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def not_negative(text: str) -> int:
+    """The type of an argument that counts or numbers from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:

@@ -1,6 +1,5 @@
 """Where LIBERO's assets come from."""
 
-import argparse
 import time
 
 from common import cli
@@ -9,7 +8,7 @@ from sim.libero.assets import build, download, status
 
 def main(argv: list[str]) -> None:
     """Parse the command line and do what it says."""
-    parser = argparse.ArgumentParser(prog="python -m sim.assets", description=__doc__)
+    parser = cli.CommandParser("sim.assets", __doc__)
     parser.add_argument(
         "command",
         choices=("status", "download", "build"),

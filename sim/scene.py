@@ -1,24 +1,25 @@
-"""Write a LIBERO task as a scene for the digital twin, to try a policy on a task that it knows."""
+"""Write a LIBERO task as a scene for the digital twin, to try a policy on a task that it knows.
 
-import argparse
+then: python -m robot_bridge.twin --scene scene.xml, and python -m robot_bridge.run with the instruction that this
+command prints
+"""
+
 from pathlib import Path
 
-from common.cli import run
+from common import cli
+from common.cli import not_negative
 from sim.libero.scene_export import write
 
 
 def main(argv: list[str]) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sim.scene",
-        description=__doc__,
-        epilog="then: python -m robot_bridge.twin --scene scene.xml, and python -m robot_bridge.run with the "
-        "instruction that this command prints",
-    )
+    """Parse the command line, write the scene and say how to use it."""
+    parser = cli.CommandParser("sim.scene", __doc__)
     parser.add_argument("--suite", default="libero_object", help="the suite (default libero_object)")
-    parser.add_argument("--task", type=int, default=0, metavar="N", help="number of the task in its suite (default 0)")
     parser.add_argument(
-        "--init-state", type=int, default=0, metavar="K", help="which shipped initial state (default 0)"
+        "--task", type=not_negative, default=0, metavar="N", help="number of the task in its suite (default 0)"
+    )
+    parser.add_argument(
+        "--init-state", type=not_negative, default=0, metavar="K", help="which shipped initial state (default 0)"
     )
     parser.add_argument("--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: see docs/assets.md")
     parser.add_argument("--out", type=Path, default=Path("scene.xml"), metavar="FILE", help="default: scene.xml")
@@ -30,4 +31,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)
