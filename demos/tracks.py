@@ -18,6 +18,9 @@ from common.files import replacing
 METHOD = "uniform_400_reinit_16"
 """Folder name of the default tracks: a uniform grid of 400 points, started anew at every frame, followed for 16."""
 
+HORIZON = 16
+"""Frames over which each point is followed, its first one included."""
+
 
 class TrackFileError(UserError):
     """A track file that is missing, cut short, or not of the published layout."""

@@ -14,34 +14,25 @@ nor a network is needed, except LIBERO for --suite.
 """
 
 import argparse
-import json
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from common import cli
+from common.cli import not_negative, positive
 from common.errors import UserError
-from common.files import replacing
 from policy import DEFAULT_BUNDLE
+from sim.evaluation.open_policy import open_bundle
 from sim.pictures import rerun_recording
-from sim.pictures.inputs import RATE, Clip, Frame, demonstration, live, pictures, videos
-from sim.pictures.predictions import Prediction, Predictor, mean_metrics
-from sim.pictures.sheet import Board
-from sim.pictures.video import VideoWriter
+from sim.pictures.inputs import Clip, demonstration_clip, image_clip, video_clip
+from sim.pictures.predictions import Predictor
+from sim.pictures.visualization import FORMATS, visualize
 
 if TYPE_CHECKING:
     from policy.interface import Policy
-
-Item = TypeVar("Item")
-FORMATS = ("png", "mp4", "gif", "rrd")
-MOMENTS = 5
-"""Rows of a sheet."""
-GIF_EVERY = 4
-"""A GIF shows every fourth frame."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,19 +48,27 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--text", metavar="TEXT", help="instruction; demonstrations and tasks have their own")
     what.add_argument("--tracks", type=Path, metavar="DIR", help="true tracks (default: beside the demonstrations)")
     episode = command.add_argument_group("with --suite; the same episode as of python -m sim.eval with these")
-    episode.add_argument("--task", type=int, default=0, metavar="N", help="task number (default 0)")
-    episode.add_argument("--episode", type=int, default=0, metavar="N", help="episode number (default 0)")
-    episode.add_argument("--seed", type=int, default=0, metavar="N", help="seed of episode 0 (default 0)")
-    episode.add_argument("--replan", type=int, default=8, metavar="K", help="actions executed of a chunk (default 8)")
-    episode.add_argument("--max-steps", type=int, metavar="N", help="step limit (default: the suite's own)")
+    episode.add_argument("--task", type=not_negative, default=0, metavar="N", help="task number (default 0)")
+    episode.add_argument("--episode", type=not_negative, default=0, metavar="N", help="episode number (default 0)")
+    episode.add_argument("--seed", type=not_negative, default=0, metavar="N", help="seed of episode 0 (default 0)")
+    episode.add_argument(
+        "--replan", type=positive, default=8, metavar="K", help="actions executed of a chunk (default 8)"
+    )
+    episode.add_argument("--max-steps", type=positive, metavar="N", help="step limit (default: the suite's own)")
     episode.add_argument("--assets", type=Path, metavar="DIR", help="LIBERO's assets")
     how = command.add_argument_group("how")
     how.add_argument("--checkpoint", type=Path, default=DEFAULT_BUNDLE, metavar="FILE", help="bundle")
-    how.add_argument("--samples", type=int, default=1, metavar="N", help="also draw N sampled predictions as a fan")
-    how.add_argument("--top-k", type=int, default=10, metavar="K", help="samples are drawn from the K likeliest codes")
-    how.add_argument("--sampling-seed", type=int, default=0, metavar="N", help="decides the samples (default 0)")
-    how.add_argument("--every", type=int, default=8, metavar="N", help="predict every N frames (default 8)")
-    how.add_argument("--size", type=int, default=256, metavar="PIXELS", help="side of a panel (default 256)")
+    how.add_argument(
+        "--samples", type=positive, default=1, metavar="N", help="also draw N sampled predictions as a fan"
+    )
+    how.add_argument(
+        "--top-k", type=positive, default=10, metavar="K", help="samples are drawn from the K likeliest codes"
+    )
+    how.add_argument(
+        "--sampling-seed", type=not_negative, default=0, metavar="N", help="decides the samples (default 0)"
+    )
+    how.add_argument("--every", type=positive, default=8, metavar="N", help="predict every N frames (default 8)")
+    how.add_argument("--size", type=positive, default=256, metavar="PIXELS", help="side of a panel (default 256)")
     how.add_argument("--formats", metavar="LIST", help="of png,mp4,gif,rrd (default: all but gif that can be written)")
     how.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help="default: pictures")
     how.add_argument("--device", metavar="NAME", help="device of the policy (default: cuda if there is one, else cpu)")
@@ -78,12 +77,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> None:
+    """Draw everything that the command line names, and say where it is."""
     options = parser().parse_args(argv)
     formats = _formats(options.formats)
-    for name in ("samples", "top_k", "every", "size", "replan"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1")
-    policy = _load(options)
+    policy = open_bundle(options.checkpoint, device=options.device)
     import torch
 
     for clip in _clips(options, policy):
@@ -95,143 +92,19 @@ def main(argv: list[str]) -> None:
         folder, metrics = visualize(
             clip, predictor, options.out, formats=formats, every=options.every, side=options.size
         )
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         files = ", ".join(sorted(path.name for path in folder.iterdir()))
         print(
             f"{folder}: {files} ({time.perf_counter() - begin:.1f} s)"
-            + (f"\n  mean over windows: {shown}" if shown else "")
+            + (f"\n  mean over windows: {values}" if values else "")
         )
-
-
-def visualize(
-    clip: Clip,
-    predictor: Predictor,
-    out: Path,
-    *,
-    formats: tuple[str, ...] = ("png", "mp4", "rrd"),
-    every: int = 8,
-    side: int = 256,
-) -> tuple[Path, dict[str, float]]:
-    """Write the pictures of ``clip`` into a new folder below ``out``.
-
-    Args:
-        predictor: asked at every ``every``-th frame.
-        formats: some of ``FORMATS``; of a still picture no film is made.
-        side: pixels of a panel.
-
-    Returns:
-        The folder, and the mean of the metrics (empty without true tracks).
-    """
-    policy = predictor.policy
-    about = policy.describe()
-    title = f"{clip.name}   {about.get('name', '')} {str(about.get('hash', ''))[:12]}"
-    board = Board(title, clip.text, policy.views, policy.image_size, side)
-    moments: Evenly[tuple[int, Frame, Prediction]] = Evenly(MOMENTS)
-    windows: list[Prediction] = []
-    with new_folder(out, clip.name) as folder, ExitStack() as writers:
-        sinks: list[Callable[[int, Frame, Prediction], None]] = []
-        if "rrd" in formats:
-            rerun = rerun_recording.Recording(folder / "recording.rrd", title, policy.views, policy.image_size)
-            sinks.append(writers.enter_context(closing(rerun)).add)
-        if not clip.still:
-            for kind in ("mp4", "gif"):
-                if kind in formats:
-                    sinks.append(writers.enter_context(_film(board, folder, kind)))
-        step = -1
-        for step, frame in enumerate(clip.frames()):
-            if step % every == 0:
-                prediction = predictor(step, frame)
-                windows.append(prediction)
-                moments.add((step, frame, prediction))
-            for sink in sinks:
-                sink(step, frame, prediction)
-        if step < 0:
-            raise UserError(f"{clip.name} has no frames")
-        if "png" in formats:
-            _save_png(folder / "sheet.png", board, moments.chosen())
-        metrics = mean_metrics([window.metrics for window in windows])
-        summary = {
-            "text": clip.text,
-            "policy": about,
-            "notes": clip.notes,
-            "metrics": metrics,
-            "windows": [{"step": w.step, "codes": w.codes.tolist(), "metrics": w.metrics} for w in windows],
-        }
-        with replacing(folder / "predictions.json") as temporary:
-            temporary.write_text(json.dumps(summary, indent=1) + "\n")
-    return folder, metrics
-
-
-class Evenly(Generic[Item]):
-    """Keeps about evenly spread items of a stream whose length nobody knows, never more than twice ``number``."""
-
-    def __init__(self, number: int) -> None:
-        self._number, self._stride, self._seen = number, 1, 0
-        self._items: list[Item] = []
-
-    def add(self, item: Item) -> None:
-        if self._seen % self._stride == 0:
-            self._items.append(item)
-            if len(self._items) == 2 * self._number:
-                self._items, self._stride = self._items[::2], 2 * self._stride
-        self._seen += 1
-
-    def chosen(self) -> list[Item]:
-        """At most ``number`` of the items, the first and about the last among them."""
-        count = len(self._items)
-        if count <= self._number:
-            return self._items
-        return [self._items[round(i * (count - 1) / (self._number - 1))] for i in range(self._number)]
-
-
-@contextmanager
-def new_folder(out: Path, name: str) -> Iterator[Path]:
-    """A folder that nobody has used: ``out/name``, or ``out/name-2`` and so on; removed again if the block raises."""
-    out.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = out / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()  # whoever makes it, owns it
-            break
-        except FileExistsError:
-            number += 1
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-
-
-@contextmanager
-def _film(board: Board, folder: Path, kind: str) -> Iterator[Callable[[int, Frame, Prediction], None]]:
-    every = GIF_EVERY if kind == "gif" else 1
-    writer = VideoWriter(folder / "video", RATE / every, gif=kind == "gif")
-
-    def add(step: int, frame: Frame, prediction: Prediction) -> None:
-        if step % every == 0:
-            writer.add(board.frame(step, frame, prediction))
-
-    try:
-        yield add
-    except BaseException:
-        writer.discard()
-        raise
-    writer.keep(folder / f"video.{kind}")
-
-
-def _save_png(path: Path, board: Board, moments: list[tuple[int, Frame, Prediction]]) -> None:
-    from PIL import Image
-
-    with replacing(path) as temporary:
-        Image.fromarray(board.sheet(moments)).save(temporary, "PNG")
 
 
 def _formats(text: str | None) -> tuple[str, ...]:
     if text is None:
         try:
             rerun_recording.sdk()
-        except rerun_recording.RecordingMissing as missing:
+        except rerun_recording.RerunMissing as missing:
             print(f"no .rrd: {missing}", file=sys.stderr)
             return ("png", "mp4")
         return ("png", "mp4", "rrd")
@@ -241,16 +114,6 @@ def _formats(text: str | None) -> tuple[str, ...]:
     if "rrd" in formats:
         rerun_recording.sdk()
     return formats
-
-
-def _load(options: argparse.Namespace) -> "Policy":
-    if not options.checkpoint.is_file():
-        raise UserError(f"no bundle at {options.checkpoint}; name one with --checkpoint FILE")
-    import torch
-
-    from policy import load_policy
-
-    return load_policy(options.checkpoint, device=options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _clips(options: argparse.Namespace, policy: "Policy") -> Iterator[Clip]:
@@ -266,39 +129,32 @@ def _clips(options: argparse.Namespace, policy: "Policy") -> Iterator[Clip]:
     if options.demo:
         # All are checked before the first is drawn.
         yield from [
-            demonstration(argument, policy.views, text=options.text, tracks=options.tracks) for argument in options.demo
+            demonstration_clip(argument, policy.views, text=options.text, tracks=options.tracks)
+            for argument in options.demo
         ]
     elif options.image:
-        yield pictures(options.image, policy.views, options.text)
+        yield image_clip(options.image, policy.views, options.text)
     elif options.video:
-        yield videos(options.video, policy.views, options.text)
+        yield video_clip(options.video, policy.views, options.text)
     else:
         with _episode(options, policy) as clip:
             yield clip
 
 
 def _episode(options: argparse.Namespace, policy: "Policy") -> AbstractContextManager[Clip]:
-    """A live episode with an environment as the evaluation makes it."""
+    """A live episode, in an environment as the evaluation makes it."""
+    from sim.evaluation.live_clip import live_clip
     from sim.evaluation.worker import Job, Rules
-    from sim.libero.env import LiberoEnv
 
-    @contextmanager
-    def opened() -> Iterator[Clip]:
-        env = LiberoEnv(
-            options.suite,
-            options.task,
-            assets=options.assets,
-            image_size=max(policy.image_size),
-            fast_render=policy.describe().get("fast_render", False),
-        )
-        try:
-            job = Job(options.suite, options.task, options.episode, options.seed + options.episode)
-            rules = Rules(replan=options.replan, max_steps=options.max_steps)
-            yield live(policy, env, job, rules, options.text)
-        finally:
-            env.close()
-
-    return opened()
+    rules = Rules(
+        replan=options.replan,
+        max_steps=options.max_steps,
+        assets=options.assets,
+        image_size=max(policy.image_size),
+        fast_render=policy.describe().get("fast_render", False),
+    )
+    job = Job(options.suite, options.task, options.episode, options.seed + options.episode)
+    return live_clip(policy, job, rules, options.text)
 
 
 if __name__ == "__main__":

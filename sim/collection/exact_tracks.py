@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from demos.tracks import Tracks
+from demos.tracks import HORIZON, Tracks
 
-HORIZON = 16
 GRID = 20
 _VISIBLE_GROUPS = np.array([0, 1, 1, 0, 0, 0], dtype=np.uint8)
 _FAR = 20.0

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sim.evaluation.results import Episode, Results
+from sim.evaluation.results import EpisodeResult, Results
 
 
 def sign_test(first: int, second: int) -> float:
@@ -38,7 +38,7 @@ class Comparison:
         return sign_test(self.only_first, self.only_second)
 
 
-def paired(first: Results, second: Results) -> list[tuple[Episode, Episode]]:
+def paired(first: Results, second: Results) -> list[tuple[EpisodeResult, EpisodeResult]]:
     """Episodes of the same task and number, thus of the same initial state, which neither evaluation broke."""
     pairs = (
         (first.episodes[key], second.episodes[key]) for key in sorted(first.episodes.keys() & second.episodes.keys())
@@ -46,7 +46,7 @@ def paired(first: Results, second: Results) -> list[tuple[Episode, Episode]]:
     return [(a, b) for a, b in pairs if a.error is None and b.error is None and a.init_state == b.init_state]
 
 
-def compare(pairs: list[tuple[Episode, Episode]]) -> Comparison:
+def compare(pairs: list[tuple[EpisodeResult, EpisodeResult]]) -> Comparison:
     """Count how pairs ended."""
     ends = [(a.success, b.success) for a, b in pairs]
     return Comparison(

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sim.evaluation.results import Episode, Results, Score
+from sim.evaluation.results import EpisodeResult, Results, Score
 from sim.libero import benchmark
 
 ROWS_AROUND = 10
@@ -52,7 +52,7 @@ class LiveTable:
         if self._results.episodes:
             self._console.print(score_table(self._results, self._planned))
 
-    def update(self, episode: Episode) -> None:
+    def update(self, episode: EpisodeResult) -> None:
         """Tell about an episode that has just been added to the results."""
         task = (episode.suite, episode.task)
         self._active = [task, *(other for other in self._active if other != task)]

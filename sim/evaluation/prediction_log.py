@@ -17,7 +17,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import replacing
 from policy.interface import Policy
-from sim.evaluation.results import Episode
+from sim.evaluation.results import EpisodeResult
 from sim.evaluation.worker import Job, Observation, video_path
 from sim.pictures.overlay import moving
 from sim.pictures.predictions import regular_queries
@@ -43,10 +43,10 @@ class PredictionLog:
         self._queries = regular_queries(policy)
         self._running: dict[tuple[str, int, int], list[tuple[int, np.ndarray]]] = {}
 
-    def asked(self, asking: Sequence[tuple[Job, Observation]]) -> None:
+    def record(self, requests: Sequence[tuple[Job, Observation]]) -> None:
         """These jobs have just asked for actions; one that begins anew (after it broke) forgets what was."""
         due = []
-        for job, observation in asking:
+        for job, observation in requests:
             if observation.step == 0:
                 self._running[job.key] = []
             chunks = self._running[job.key]
@@ -59,7 +59,7 @@ class PredictionLog:
             for (chunks, observation), points in zip(due, predicted, strict=True):
                 chunks.append((observation.step, points))
 
-    def ended(self, episode: Episode) -> None:
+    def save(self, episode: EpisodeResult) -> None:
         """Save what was predicted in an episode, if its video was kept."""
         chunks = self._running.pop(episode.key, [])
         video = video_path(self._folder, episode.key, episode.success)
@@ -75,7 +75,7 @@ class PredictionLog:
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
+class PredictedTracks:
     """What was predicted during one episode; arrays as in the file."""
 
     steps: np.ndarray
@@ -84,7 +84,7 @@ class Predicted:
     image_size: tuple[int, int]
 
     @classmethod
-    def load(cls, path: Path) -> "Predicted":
+    def load(cls, path: Path) -> "PredictedTracks":
         """Read a file of a ``PredictionLog``.
 
         Raises:

@@ -26,7 +26,7 @@ class ResultsMismatch(UserError):
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodeResult:
     """One finished episode. ``error``: the traceback of one that broke twice, which is neither success nor failure."""
 
     suite: str
@@ -47,7 +47,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """Everything that decides scores. A run is only continued with the same settings."""
 
     policy: str
@@ -81,7 +81,7 @@ class Score:
     mean_steps: float | None
 
     @classmethod
-    def of(cls, episodes: Iterable[Episode]) -> "Score":
+    def of(cls, episodes: Iterable[EpisodeResult]) -> "Score":
         """Score some episodes; those that broke are only counted as errors."""
         everything = list(episodes)
         valid = [episode for episode in everything if episode.error is None]
@@ -127,15 +127,15 @@ class Results:
         path: the ``results.json``.
         settings: what decides scores.
         context: what else a reader wants to know: command line, policy, assets, versions.
-        episodes: finished episodes by ``Episode.key``.
+        episodes: finished episodes by ``EpisodeResult.key``.
     """
 
     path: Path
-    settings: Settings
+    settings: EvaluationSettings
     context: dict[str, Any] = field(default_factory=dict)
-    episodes: dict[tuple[str, int, int], Episode] = field(default_factory=dict)
+    episodes: dict[tuple[str, int, int], EpisodeResult] = field(default_factory=dict)
 
-    def add(self, episode: Episode) -> None:
+    def add(self, episode: EpisodeResult) -> None:
         """Keep an episode, on disk too."""
         self.episodes[episode.key] = episode
         self.save()
@@ -184,8 +184,8 @@ class Results:
             content = json.loads(path.read_text())
             if content["format"] != FORMAT:
                 raise UserError(f"{path} has format {content['format']}, this version reads {FORMAT}")
-            settings = Settings(**content["settings"] | {"suites": tuple(content["settings"]["suites"])})
-            episodes = [Episode(**episode) for episode in content["episodes"]]
+            settings = EvaluationSettings(**content["settings"] | {"suites": tuple(content["settings"]["suites"])})
+            episodes = [EpisodeResult(**episode) for episode in content["episodes"]]
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -195,7 +195,7 @@ class Results:
         return cls(path, settings, context, {episode.key: episode for episode in episodes})
 
     @classmethod
-    def open(cls, path: Path, settings: Settings, context: dict[str, Any]) -> "Results":
+    def open(cls, path: Path, settings: EvaluationSettings, context: dict[str, Any]) -> "Results":
         """Continue the file if it exists, else begin it. Episodes that broke are forgotten, to be run again.
 
         Raises:
@@ -205,7 +205,7 @@ class Results:
         if not path.exists():
             return cls(path, settings, context)
         old = cls.load(path)
-        for key in dataclasses.fields(Settings):
+        for key in dataclasses.fields(EvaluationSettings):
             was, now = getattr(old.settings, key.name), getattr(settings, key.name)
             if was != now:
                 raise ResultsMismatch(

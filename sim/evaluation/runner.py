@@ -18,7 +18,7 @@ import numpy as np
 
 from common.cores import cores_for
 from common.errors import UserError
-from sim.evaluation.results import Episode
+from sim.evaluation.results import EpisodeResult
 from sim.evaluation.worker import Failure, Job, Observation, Rules, work
 from sim.libero import benchmark
 
@@ -31,13 +31,17 @@ ATTEMPTS = 2
 """How often an episode is tried before it is recorded as broken."""
 
 
-Watch = Callable[[Sequence[tuple[Job, Observation]]], None]
+BatchListener = Callable[[Sequence[tuple[Job, Observation]]], None]
 """Told which jobs ask for actions now, and what they see."""
 
 
 def run_episodes(
-    jobs: Iterable[Job], rules: Rules, workers: int, policy: "Policy | None" = None, watch: Watch | None = None
-) -> Iterator[Episode]:
+    jobs: Iterable[Job],
+    rules: Rules,
+    workers: int,
+    policy: "Policy | None" = None,
+    on_batch: BatchListener | None = None,
+) -> Iterator[EpisodeResult]:
     """Play episodes and yield each as it ends, in no particular order.
 
     Args:
@@ -45,7 +49,7 @@ def run_episodes(
         rules: how they are played.
         workers: number of worker processes, started when they are first needed.
         policy: answers the workers' questions; not needed for ``rules.expert``.
-        watch: called with every batch that the policy has answered.
+        on_batch: called with every batch that the policy has answered.
 
     Raises:
         UserError: an environment cannot be made (no assets, no GL library), or the policy returned nonsense.
@@ -61,23 +65,23 @@ def run_episodes(
             if not busy:
                 return
             heard = wait([worker.connection for worker in busy])
-            asking: list[tuple[Worker, Observation]] = []
+            requests: list[tuple[Worker, Observation]] = []
             for worker in busy:
                 if worker.connection not in heard:
                     continue
                 job, message = worker.job, worker.receive()
                 if isinstance(message, Observation):
-                    asking.append((worker, message))
-                elif isinstance(message, Episode):
+                    requests.append((worker, message))
+                elif isinstance(message, EpisodeResult):
                     yield message
                 elif job is not None and (broken := queue.retry_or_give_up(job, message)) is not None:
                     yield broken
-            if asking:
+            if requests:
                 assert policy is not None
-                for (worker, _), chunk in zip(asking, _act(policy, [o for _, o in asking]), strict=True):
+                for (worker, _), chunk in zip(requests, _act(policy, [o for _, o in requests]), strict=True):
                     worker.answer(chunk)
-                if watch is not None:
-                    watch([(worker.job, observation) for worker, observation in asking if worker.job is not None])
+                if on_batch is not None:
+                    on_batch([(worker.job, observation) for worker, observation in requests if worker.job is not None])
     finally:
         for worker in crew:
             worker.stop()
@@ -107,7 +111,7 @@ class Queue:
             del self._waiting[task]
         return job
 
-    def retry_or_give_up(self, job: Job, failure: Failure) -> Episode | None:
+    def retry_or_give_up(self, job: Job, failure: Failure) -> EpisodeResult | None:
         """Put a broken episode back, or return the record of its breaking if it has been tried often enough."""
         self._failures[job] = self._failures.get(job, 0) + 1
         again = self._failures[job] < ATTEMPTS
@@ -118,7 +122,7 @@ class Queue:
         if again:
             self._waiting.setdefault((job.suite, job.task), deque()).appendleft(job)
             return None
-        return Episode(
+        return EpisodeResult(
             job.suite,
             job.task,
             benchmark.task(job.suite, job.task).name,
@@ -161,8 +165,8 @@ class Worker:
         self.job, self.task = job, (job.suite, job.task)
         self._send(job)
 
-    def receive(self) -> Episode | Observation | Failure:
-        """What the worker says. After an ``Episode`` or a ``Failure`` it is idle.
+    def receive(self) -> EpisodeResult | Observation | Failure:
+        """What the worker says. After an ``EpisodeResult`` or a ``Failure`` it is idle.
 
         Raises:
             UserError: it met something that only the user can mend.

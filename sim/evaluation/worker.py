@@ -1,7 +1,7 @@
 """A worker process: runs the episodes it is given in its own environment and asks the main process for actions.
 
 It never sees the policy. For every chunk it sends an ``Observation`` and waits for the actions; at the end of an
-episode it sends the ``Episode``. A broken environment is reported as a ``Failure``, never as a failed episode.
+episode it sends the ``EpisodeResult``. A broken environment is reported as a ``Failure``, never as a failed episode.
 """
 
 import signal
@@ -17,8 +17,9 @@ import numpy as np
 
 from common.cores import pin
 from common.errors import UserError
+from demos.dataset import VIEWS
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
-from sim.evaluation.results import Episode
+from sim.evaluation.results import EpisodeResult
 from sim.libero import benchmark
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Job:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """As of the ``Episode`` that comes of it."""
+        """As of the ``EpisodeResult`` that comes of it."""
         return self.suite, self.task, self.episode
 
 
@@ -125,7 +126,7 @@ def work(connection: Connection, rules: Rules, core: int | None) -> None:
             env.close()
 
 
-def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], np.ndarray]) -> Episode:
+def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], np.ndarray]) -> EpisodeResult:
     """Play one episode.
 
     Args:
@@ -153,7 +154,9 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
             steps += 1
         film.finish(env, success)
     wall_time = round(time.perf_counter() - started, 3)
-    return Episode(job.suite, job.task, env.task.name, job.episode, job.init_state, job.seed, success, steps, wall_time)
+    return EpisodeResult(
+        job.suite, job.task, env.task.name, job.episode, job.init_state, job.seed, success, steps, wall_time
+    )
 
 
 def video_path(folder: Path, key: tuple[str, int, int], success: bool) -> Path:
@@ -163,8 +166,6 @@ def video_path(folder: Path, key: tuple[str, int, int], success: bool) -> Path:
 
 
 def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules, step: int) -> Observation:
-    from sim.libero.env import VIEWS
-
     seen = [VIEWS.index(view) for view in rules.views or VIEWS]
     return Observation(observation["images"][seen], observation["proprio"], env.task.language, step)
 
@@ -196,13 +197,14 @@ class _Film:
     """The video of an episode, if the rules want one; leaving the ``with`` block unfinished discards it."""
 
     def __init__(self, job: Job, rules: Rules) -> None:
-        from sim.libero.env import CONTROL_FREQUENCY
         from sim.pictures.video import VideoWriter
 
         self._only_failures = rules.video == "failures"
         self._folder, self._key = rules.video_folder, job.key
         hidden = video_path(self._folder, job.key, success=False)
-        self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
+        self._writer = (
+            None if rules.video == "none" else VideoWriter(hidden, benchmark.CONTROL_FREQUENCY / STEPS_PER_FRAME)
+        )
 
     def wants_frame(self, step: int) -> bool:
         return self._writer is not None and step % STEPS_PER_FRAME == 0

@@ -16,8 +16,6 @@ import numpy as np
 from common.errors import UserError
 from sim.libero import benchmark
 
-CONTROL_FREQUENCY = 20
-"""Control steps per second of simulated time."""
 CHANGED_BY_EPISODES = ("body_pos", "body_quat", "site_rgba")
 """What LIBERO writes into the compiled model: where fixtures stand, and which sites are seen."""
 PLACEMENT_TRIES = 100
@@ -46,7 +44,7 @@ def build(task: benchmark.Task, assets: Path, cameras: list[str]) -> Any:
             use_camera_obs=False,
             has_renderer=False,
             has_offscreen_renderer=False,
-            control_freq=CONTROL_FREQUENCY,
+            control_freq=benchmark.CONTROL_FREQUENCY,
             ignore_done=True,
             hard_reset=False,
             camera_names=cameras,

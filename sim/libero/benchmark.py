@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from common.errors import UserError
+from demos.hdf5 import language_of
 
 MAX_STEPS = {
     "libero_spatial": 220,
@@ -30,6 +31,9 @@ MAX_STEPS = {
 """Step limits of the five suites, as the field evaluates them (openpi, OpenVLA-OFT)."""
 
 SUITES = tuple(MAX_STEPS)
+
+CONTROL_FREQUENCY = 20
+"""Control steps per second of simulated time."""
 
 TASK_COUNTS = {suite: 90 if suite == "libero_90" else 10 for suite in SUITES}
 """How many tasks each suite has."""
@@ -96,17 +100,6 @@ def task(suite: str, index: int) -> Task:
     if not 0 <= index < len(known):
         raise UserError(f"unknown task {index} of {suite}; it has tasks 0 to {len(known) - 1}")
     return known[index]
-
-
-def language_of(name: str) -> str:
-    """The instruction that LIBERO derives from a task's name, without the scene prefix of LIBERO-100 tasks.
-
-    >>> language_of("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
-    'close the top drawer of the cabinet'
-    """
-    if name[0].isupper():
-        name = name[name.index("SCENE") :].partition("_")[2]
-    return name.replace("_", " ")
 
 
 def init_states(of: Task) -> np.ndarray:

@@ -16,14 +16,12 @@ import mujoco
 import numpy as np
 
 from common.errors import UserError
-from sim.libero import assets as assets_module
-from sim.libero import bddl_domain as problem_module
-from sim.libero import benchmark
-from sim.libero.bddl_domain import CONTROL_FREQUENCY
+from demos.dataset import VIEWS
+from sim.libero import bddl_domain, benchmark
+from sim.libero.assets import resolve
 from sim.libero.control_step import ControlLoop
 from sim.libero.renderer import CameraRenderer
 
-VIEWS = ("agentview", "eye_in_hand")
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
 SETTLE_STEPS = 10
 """Steps before an episode counts, as the field evaluates LIBERO: objects begin in the air."""
@@ -58,7 +56,7 @@ class LiberoEnv(gymnasium.Env):
         UserError: unknown suite or task, no assets, no GL library.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_FREQUENCY}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": benchmark.CONTROL_FREQUENCY}  # noqa: RUF012
 
     def __init__(
         self,
@@ -76,13 +74,13 @@ class LiberoEnv(gymnasium.Env):
         self.image_size = image_size
         self.fast_render = fast_render
         self.render_mode = render_mode
-        self.assets = assets_module.resolve(assets)
+        self.assets = resolve(assets)
         self.observation_space = gymnasium.spaces.Dict(
             images=gymnasium.spaces.Box(0, 255, (len(VIEWS), image_size, image_size, 3), np.uint8),
             proprio=gymnasium.spaces.Box(-np.inf, np.inf, (9,), np.float32),
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (7,), np.float32)
-        self.problem = problem_module.build(self.task, self.assets.path, list(CAMERAS.values()))
+        self.problem = bddl_domain.build(self.task, self.assets.path, list(CAMERAS.values()))
         self._control: Any = ControlLoop(self.problem)
         self._renderers: dict[float, CameraRenderer] = {}
         self._init_states: np.ndarray | None = None
@@ -146,7 +144,7 @@ class LiberoEnv(gymnasium.Env):
                 f"no initial state {init_state}: {self.task.name} has {len(states)}, numbered 0 to {len(states) - 1}"
             )
         # numpy's global generator, which LIBERO draws from, takes 32 bits.
-        problem_module.reset(self.problem, seed % 2**32 if seed is not None else int(self.np_random.integers(2**32)))
+        bddl_domain.reset(self.problem, seed % 2**32 if seed is not None else int(self.np_random.integers(2**32)))
         if states is not None:
             self.set_state(states[init_state])
         self.steps = 0

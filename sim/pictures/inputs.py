@@ -1,4 +1,4 @@
-"""What can be looked at: demonstrations, images, videos and live episodes, all as streams of frames at 20 Hz.
+"""What can be looked at: demonstrations, images and videos, all as streams of frames at 20 Hz.
 
 Frames come one after the other and are never held together in memory. Whatever had to be converted on the way
 (cropped, resampled, left out) is stated in the clip's notes.
@@ -7,24 +7,16 @@ Frames come one after the other and are never held together in memory. Whatever 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from common.errors import UserError
-from demos.dataset import normalized, resampled
+from demos.dataset import VIEWS, normalized, resampled
 from demos.hdf5 import DemoReader
-from demos.tracks import TrackFileError, TrackReader, track_folder
+from demos.tracks import HORIZON, TrackFileError, TrackReader, track_folder
+from sim.libero.benchmark import CONTROL_FREQUENCY
 
-if TYPE_CHECKING:
-    from policy.interface import Policy
-    from sim.evaluation.worker import Job, Rules
-    from sim.libero.env import LiberoEnv
-
-RATE = 20.0
-"""Frames a second the policies are made for: LIBERO's control frequency."""
-HORIZON = 16
 BLACK = "black"
 """Stands for a camera that is not there."""
 
@@ -52,7 +44,9 @@ class Clip:
     """A single picture, not a film."""
 
 
-def demonstration(argument: str, views: Sequence[str], *, text: str | None = None, tracks: Path | None = None) -> Clip:
+def demonstration_clip(
+    argument: str, views: Sequence[str], *, text: str | None = None, tracks: Path | None = None
+) -> Clip:
     """``file.hdf5:demo_3`` (or ``:3``; without a number the first episode).
 
     Tracks are looked for under ``tracks``, else beside the demonstrations: for ``X/demos/SUITE/TASK_demo.hdf5`` under
@@ -69,7 +63,7 @@ def demonstration(argument: str, views: Sequence[str], *, text: str | None = Non
         index, instruction = reader.names.index(name), text or reader.language
         steps = reader.steps(index)
         for view in views:
-            if view not in ("agentview", "eye_in_hand"):
+            if view not in VIEWS:
                 raise UserError(f"the bundle sees the view '{view}', which demonstrations do not have")
             reader.image_size(index, view)
     roots = [tracks] if tracks else [path.resolve().parents[2] / "tracks", Path("preprocessed_data")]
@@ -111,7 +105,7 @@ def demonstration(argument: str, views: Sequence[str], *, text: str | None = Non
     return Clip(f"{path.stem.removesuffix('_demo')}-{name}", instruction, frames, notes)
 
 
-def pictures(arguments: Sequence[str], views: Sequence[str], text: str) -> Clip:
+def image_clip(arguments: Sequence[str], views: Sequence[str], text: str) -> Clip:
     """Image files, one for each view: in the bundle's order, or ``VIEW=FILE``; ``VIEW=black`` for a missing camera."""
     files, images, notes = _per_view(arguments, views, "image"), {}, []
     for view, file in files.items():
@@ -129,8 +123,8 @@ def pictures(arguments: Sequence[str], views: Sequence[str], text: str) -> Clip:
     )
 
 
-def videos(arguments: Sequence[str], views: Sequence[str], text: str) -> Clip:
-    """Video files, one for each view as ``pictures`` takes them, or one that has all views side by side.
+def video_clip(arguments: Sequence[str], views: Sequence[str], text: str) -> Clip:
+    """Video files, one for each view as ``image_clip`` takes them, or one that has all views side by side.
 
     Frames are taken at 20 a second, the middles of other shapes than a square are cut out, and the shortest video
     ends the clip.
@@ -162,34 +156,6 @@ def videos(arguments: Sequence[str], views: Sequence[str], text: str) -> Clip:
             yield Frame(_stack({view: _square(image) for view, image in zip(files, images, strict=True)}, views))
 
     return Clip(Path(next(iter(files.values()))).stem, text, streams, tuple(notes))
-
-
-def live(policy: "Policy", env: "LiberoEnv", job: "Job", rules: "Rules", text: str | None = None) -> Clip:
-    """An episode that ``policy`` plays now, as the evaluation would play ``job``, rendered at every step."""
-    from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
-    from sim.libero.env import VIEWS
-
-    instruction = text or env.task.language
-    seen = [VIEWS.index(view) for view in policy.views]
-
-    def frames() -> Iterator[Frame]:
-        env.restart(seed=job.seed, init_state=job.init_state)
-        env.settle(rules.settle_steps)
-        chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
-        success, steps = False, 0
-        while not success and steps < rules.step_limit(job.suite):
-            observation = env.observe()
-            images, proprio = observation["images"][seen], observation["proprio"]
-            if chunks.due:
-                chunks.put(policy.act(images[None], proprio[None], [instruction])[0])
-            action = chunks.next()
-            yield Frame(images, proprio, action)
-            _, success, _, _ = env.advance(action)
-            steps += 1
-        observation = env.observe()
-        yield Frame(observation["images"][seen], observation["proprio"])
-
-    return Clip(f"{job.suite}-task{job.task:02d}-episode{job.episode:03d}", instruction, frames)
 
 
 def _per_view(arguments: Sequence[str], views: Sequence[str], kind: str) -> dict[str, str]:
@@ -229,12 +195,12 @@ def _properties(file: str) -> tuple[float, tuple[int, int]]:
 
 
 def _decode(file: str) -> Iterator[np.ndarray]:
-    """Frames (h, w, 3) RGB of a video at ``RATE``: the frame that shows at each time, twice where it is slower."""
+    """Frames (h, w, 3) RGB of a video, 20 a second: the frame that shows at each time, twice where it is slower."""
     capture = cv2.VideoCapture(file)
     try:
         rate, read, shown, image = capture.get(cv2.CAP_PROP_FPS), -1, 0, None
         while True:
-            wanted = int(shown * rate / RATE + 1e-6)
+            wanted = int(shown * rate / CONTROL_FREQUENCY + 1e-6)
             while read < wanted:
                 if not capture.grab():
                     return
@@ -277,4 +243,6 @@ def _crop_note(file: str, size: tuple[int, int]) -> list[str]:
 
 
 def _rate_note(file: str, rate: float) -> list[str]:
-    return [] if abs(rate - RATE) < 0.01 else [f"{file}: {rate:g} frames/s, taken at {RATE:g}"]
+    return (
+        [] if abs(rate - CONTROL_FREQUENCY) < 0.01 else [f"{file}: {rate:g} frames/s, taken at {CONTROL_FREQUENCY:g}"]
+    )

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from sim.pictures.inputs import RATE, Frame
+from sim.libero.benchmark import CONTROL_FREQUENCY
+from sim.pictures.inputs import Frame
 from sim.pictures.overlay import SAMPLE_COLORS, moving, time_colors, to_pixels
 from sim.pictures.predictions import Prediction
 
@@ -21,7 +22,7 @@ PIECE = 3
 """Steps of a path that share a colour; the SDK takes its time for every piece."""
 
 
-class RecordingMissing(UserError):
+class RerunMissing(UserError):
     """The Rerun SDK is not installed."""
 
 
@@ -29,16 +30,16 @@ def sdk() -> Any:
     """The ``rerun`` module.
 
     Raises:
-        RecordingMissing: it is not installed.
+        RerunMissing: it is not installed.
     """
     try:
         import rerun
     except ImportError as error:
-        raise RecordingMissing("Rerun recordings need its SDK: pip install rerun-sdk") from error
+        raise RerunMissing("Rerun recordings need its SDK: pip install rerun-sdk") from error
     return rerun
 
 
-class Recording:
+class RerunRecording:
     """Streams frames into ``path``. ``image_size`` (h, w): whose pixels decide which points move."""
 
     def __init__(self, path: Path, title: str, views: Sequence[str], image_size: tuple[int, int]) -> None:
@@ -54,7 +55,7 @@ class Recording:
         """One frame; of its prediction only when it is new."""
         rr, stream = self._rr, self._stream
         stream.set_time("step", sequence=step)
-        stream.set_time("time", duration=step / RATE)
+        stream.set_time("time", duration=step / CONTROL_FREQUENCY)
         for view, image in zip(self._views, frame.images, strict=True):
             stream.log(f"{view}/image", rr.Image(image).compress(jpeg_quality=90))
         for path, values in (("action", frame.action), ("proprio", frame.proprio)):

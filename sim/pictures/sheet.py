@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sim.pictures.inputs import RATE, Frame, resize
+from sim.libero.benchmark import CONTROL_FREQUENCY
+from sim.pictures.inputs import Frame, resize
 from sim.pictures.overlay import draw_fan, draw_tracks, moving, tail, token_colors
 from sim.pictures.predictions import Prediction
 
@@ -28,7 +29,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-class Board:
+class Sheet:
     """Lays out moments of one clip; every picture of a clip has the same size, with even sides as H.264 wants them.
 
     Args:
@@ -41,16 +42,16 @@ class Board:
         self._title, self._text, self._views, self._size, self._side = title, text, views, image_size, side
         self._strip: tuple[Prediction, np.ndarray] | None = None
 
-    def frame(self, step: int, frame: Frame, prediction: Prediction) -> np.ndarray:
+    def film_frame(self, step: int, frame: Frame, prediction: Prediction) -> np.ndarray:
         """One picture of the film: header, panels, codes; the motion predicted at ``prediction.step`` as of now."""
-        return np.concatenate([self._header(prediction), self.moment(step, frame, prediction)])
+        return np.concatenate([self._header(prediction), self.row(step, frame, prediction)])
 
-    def sheet(self, moments: Sequence[tuple[int, Frame, Prediction]]) -> np.ndarray:
-        """Some moments below each other."""
-        rows = [self.moment(step, frame, prediction) for step, frame, prediction in moments]
+    def picture(self, moments: Sequence[tuple[int, Frame, Prediction]]) -> np.ndarray:
+        """Some moments below each other, (h, w, 3) uint8."""
+        rows = [self.row(step, frame, prediction) for step, frame, prediction in moments]
         return np.concatenate([self._header(moments[0][2]), *rows])
 
-    def moment(self, step: int, frame: Frame, prediction: Prediction) -> np.ndarray:
+    def row(self, step: int, frame: Frame, prediction: Prediction) -> np.ndarray:
         """Panels of all views, and below them codes and metrics: (h, w, 3) uint8."""
         panels = self._panels(step, frame, prediction)
         columns = len(panels)
@@ -97,7 +98,7 @@ class Board:
     def _header(self, prediction: Prediction) -> np.ndarray:
         return self._text_block(self._width(len(self._labels(prediction))))
 
-    @lru_cache(maxsize=4)  # noqa: B019 - a board lives as long as its clip
+    @lru_cache(maxsize=4)  # noqa: B019 - a sheet lives as long as its clip
     def _text_block(self, width: int) -> np.ndarray:
         image = Image.new("RGB", (width, HEADER), BACKGROUND)
         draw = ImageDraw.Draw(image)
@@ -124,7 +125,7 @@ class Board:
             draw.rectangle((left, 0, left + cell - 2, STRIP - 2), tuple(map(int, color)))
             dark = colorsys.rgb_to_yiq(*color / 255)[0] > 0.5
             draw.text((left + cell / 2, STRIP / 2), str(code), (0, 0, 0) if dark else INK, _font(11), anchor="mm")
-        line = [f"step {prediction.step}", f"{prediction.step / RATE:.2f} s"]
+        line = [f"step {prediction.step}", f"{prediction.step / CONTROL_FREQUENCY:.2f} s"]
         line += [
             form.format(prediction.metrics[name]) for name, form in SHOWN_METRICS.items() if name in prediction.metrics
         ]

@@ -1,7 +1,6 @@
 """The page of an evaluation, or of two side by side: scores, bars, and every episode with its video and predictions."""
 
 import os
-import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,13 @@ import cv2
 from common.errors import UserError
 from common.files import replacing
 from demos.dataset import VIEWS
+from demos.hdf5 import language_of
 from sim.evaluation.comparison import compare, paired
-from sim.evaluation.prediction_log import Predicted, tracks_path
-from sim.evaluation.results import Episode, Results, Score
+from sim.evaluation.prediction_log import PredictedTracks, tracks_path
+from sim.evaluation.replay import replay_command
+from sim.evaluation.results import Results, Score
 from sim.evaluation.worker import STEPS_PER_FRAME, video_path
-from sim.libero import benchmark
-from sim.pictures.inputs import RATE
+from sim.libero.benchmark import CONTROL_FREQUENCY
 from sim.report import page_elements
 from sim.report.page_elements import escape
 
@@ -43,8 +43,8 @@ def write_evaluation(results: Sequence[Results], folder: Path) -> Path:
     data = {
         "runs": names,
         "episodes": episodes,
-        "control_frequency": RATE,
-        "frames_per_second": RATE / STEPS_PER_FRAME,
+        "control_frequency": CONTROL_FREQUENCY,
+        "frames_per_second": CONTROL_FREQUENCY / STEPS_PER_FRAME,
         "steps_per_frame": STEPS_PER_FRAME,
         "columns": len(VIEWS),
         "view_columns": _view_columns(results),
@@ -65,25 +65,6 @@ def run_names(results: Sequence[Results]) -> list[str]:
     if len(set(names)) < len(names):
         names = [result.path.resolve().parent.name for result in results]
     return names if len(set(names)) == len(names) else [f"{name} ({letter})" for name, letter in zip(names, "AB")]  # noqa: B905
-
-
-def replay_command(result: Results, episode: Episode) -> str:
-    """The command that plays this very episode again and films it, as the evaluation's own command line says."""
-    from sim import eval as evaluation
-
-    words = shlex.split(result.context.get("command", ""))
-    options, defaults = evaluation.parser().parse_args(words[3:]), evaluation.parser().parse_args([])
-    chosen: list[str] = []
-    for name in ("policy", "checkpoint", "replan", "ensemble", "blank_codes", "max_steps", "settle_steps", "seed"):
-        value = getattr(options, name)
-        if value != getattr(defaults, name):
-            chosen += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
-    if options.fast_render is not None:
-        chosen.append("--fast-render" if options.fast_render else "--no-fast-render")
-    if options.assets is not None:
-        chosen += ["--assets", str(options.assets)]
-    chosen += ["--suite", episode.suite, "--tasks", str(episode.task), "--first", str(episode.episode)]
-    return shlex.join(["python", "-m", "sim.eval", *chosen, "--episodes", "1", "--report"])
 
 
 def _run_data(result: Results, key: tuple[str, int, int], folder: Path, number: int) -> dict[str, Any] | None:
@@ -110,7 +91,7 @@ def _run_data(result: Results, key: tuple[str, int, int], folder: Path, number: 
         if tracks_path(video).exists():
             name = f"tracks/{stem}.js"
             with replacing(folder / name) as temporary:
-                temporary.write_text(Predicted.load(tracks_path(video)).script(name))
+                temporary.write_text(PredictedTracks.load(tracks_path(video)).script(name))
             data["tracks"] = name
     return data
 
@@ -120,7 +101,7 @@ def _episode_data(
 ) -> dict[str, Any]:
     suite, task, episode = key
     name = next(result.episodes[key].task_name for result in results if key in result.episodes)
-    language = benchmark.language_of(name)
+    language = language_of(name)
     return {"id": number, "suite": suite, "task": task, "episode": episode, "language": language, "runs": runs}
 
 
@@ -199,7 +180,7 @@ def _scores(results: Sequence[Results], names: Sequence[str]) -> str:
 
 
 def _score_cells(suite: str, task: int | None, results: Sequence[Results], name: str = "") -> list[str]:
-    label = escape(suite) if task is None else f"{task} {escape(benchmark.language_of(name))}"
+    label = escape(suite) if task is None else f"{task} {escape(language_of(name))}"
     columns: list[list[str]] = []  # of each evaluation: bar, rate, interval, episodes, steps, time
     for number, result in enumerate(results):
         chosen = [e for e in result.episodes.values() if e.suite == suite and task in (None, e.task)]
@@ -234,7 +215,7 @@ def _comparison(first: Results, second: Results, names: Sequence[str]) -> str:
     groups = [("suite", "all", pairs)]
     for suite, task, name in sorted({(a.suite, a.task, a.task_name) for a, _ in pairs}):
         chosen = [(a, b) for a, b in pairs if (a.suite, a.task) == (suite, task)]
-        groups.append(("", f"{suite} {task} {benchmark.language_of(name)}", chosen))
+        groups.append(("", f"{suite} {task} {language_of(name)}", chosen))
     rows = []
     for kind, label, chosen in groups:
         c = compare(chosen)
@@ -273,7 +254,7 @@ def _browser(results: Sequence[Results]) -> str:
         for suite in sorted({suite for suite, _, _ in tasks})
     )
     places += "".join(
-        f'<option value="{escape(suite)} {task}">{escape(suite)} {task} {escape(benchmark.language_of(name))}</option>'
+        f'<option value="{escape(suite)} {task}">{escape(suite)} {task} {escape(language_of(name))}</option>'
         for suite, task, name in tasks
     )
     return f"""<section aria-label="Episodes"><h2>Episodes</h2>

@@ -11,10 +11,10 @@ import torch
 
 from common.errors import UserError
 from sim import visualize as command
-from sim.pictures.inputs import Clip, Frame, demonstration, pictures, videos
+from sim.pictures.inputs import Clip, Frame, demonstration_clip, image_clip, video_clip
 from sim.pictures.predictions import Predictor
 from sim.pictures.sheet import CAPTION, GAP, HEADER
-from sim.visualize import Evenly, visualize
+from sim.pictures.visualization import EvenlySpaced, visualize
 from tests.policy.tiny import make_data
 from tests.sim.examples import ShiftsRight, save_video
 from tests.sim.test_eval import save_untrained_bundle
@@ -93,10 +93,10 @@ def test_the_policy_is_asked_at_every_eighth_frame_with_the_instruction(tmp_path
 
 @pytest.mark.parametrize("count", [1, 4, 5, 9, 10, 11, 57, 1000])
 def test_moments_of_a_sheet_are_spread_over_a_stream_of_any_length(count: int):
-    moments: Evenly[int] = Evenly(5)
+    moments: EvenlySpaced[int] = EvenlySpaced(5)
     for number in range(count):
         moments.add(number)
-    chosen = moments.chosen()
+    chosen = moments.items()
     assert len(chosen) == min(5, count)
     assert chosen[0] == 0
     assert chosen == sorted(set(chosen))
@@ -106,7 +106,7 @@ def test_moments_of_a_sheet_are_spread_over_a_stream_of_any_length(count: int):
 def test_a_demonstration_comes_with_its_instruction_and_true_tracks(tmp_path: Path):
     make_data(tmp_path, tasks=1, episodes=2, steps=10)
     demo = f"{tmp_path}/demos/tiny/task_0_demo.hdf5"
-    clip = demonstration(f"{demo}:demo_1", VIEWS)
+    clip = demonstration_clip(f"{demo}:demo_1", VIEWS)
     frames = list(clip.frames())
     assert (clip.name, clip.text, len(frames)) == ("task_0-demo_1", "open drawer number 0", 10)
     assert frames[0].images.shape == (2, 32, 32, 3)
@@ -114,18 +114,18 @@ def test_a_demonstration_comes_with_its_instruction_and_true_tracks(tmp_path: Pa
     assert frames[0].tracks.shape == (2, 16, 16, 2)
     assert np.abs(frames[0].tracks).max() <= 1
     with pytest.raises(UserError, match=r"has no demo_7; it has demo_0 to demo_1"):
-        demonstration(f"{demo}:demo_7", VIEWS)
+        demonstration_clip(f"{demo}:demo_7", VIEWS)
     with pytest.raises(UserError, match="no demonstrations at"):
-        demonstration(f"{tmp_path}/absent.hdf5:demo_0", VIEWS)
+        demonstration_clip(f"{tmp_path}/absent.hdf5:demo_0", VIEWS)
     with pytest.raises(UserError, match="no tracks at"):
-        demonstration(demo, VIEWS, tracks=tmp_path / "elsewhere")
+        demonstration_clip(demo, VIEWS, tracks=tmp_path / "elsewhere")
     with pytest.raises(UserError, match="the view 'ceiling'"):
-        demonstration(demo, ("ceiling",))
+        demonstration_clip(demo, ("ceiling",))
 
 
 def test_a_demonstration_without_tracks_says_so(tmp_path: Path):
     make_data(tmp_path, tasks=1, episodes=1, steps=4, with_tracks=False)
-    clip = demonstration(f"{tmp_path}/demos/tiny/task_0_demo.hdf5", VIEWS)
+    clip = demonstration_clip(f"{tmp_path}/demos/tiny/task_0_demo.hdf5", VIEWS)
     assert "nothing to compare" in clip.notes[0]
     assert all(frame.tracks is None for frame in clip.frames())
 
@@ -141,12 +141,12 @@ def test_predictions_are_measured_from_where_the_true_points_start():
 
 def test_videos_are_converted_and_say_how(tmp_path: Path):
     save_video(tmp_path / "wide.mp4", (64, 128), 8)
-    both = videos([str(tmp_path / "wide.mp4")], VIEWS, "x")
+    both = video_clip([str(tmp_path / "wide.mp4")], VIEWS, "x")
     assert "2 views side by side: agentview, eye_in_hand" in both.notes[0]
     assert [frame.images.shape for frame in both.frames()] == [(2, 64, 64, 3)] * 8
 
     save_video(tmp_path / "slow.mp4", (48, 64), 5, rate=10.0)
-    one = videos([f"agentview={tmp_path}/slow.mp4", "eye_in_hand=black"], VIEWS, "x")
+    one = video_clip([f"agentview={tmp_path}/slow.mp4", "eye_in_hand=black"], VIEWS, "x")
     frames = list(one.frames())
     assert len(frames) == 10
     assert frames[0].images.shape == (2, 48, 48, 3)
@@ -163,15 +163,15 @@ def test_wrong_inputs_are_named(tmp_path: Path):
     save_video(tmp_path / "one.mp4", (48, 64), 2)
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
     with pytest.raises(UserError, match="is not 2 squares side by side"):
-        videos([str(tmp_path / "one.mp4")], VIEWS, "x")
+        video_clip([str(tmp_path / "one.mp4")], VIEWS, "x")
     with pytest.raises(UserError, match="no file at"):
-        videos([str(tmp_path / "absent.mp4")], VIEWS, "x")
+        video_clip([str(tmp_path / "absent.mp4")], VIEWS, "x")
     with pytest.raises(UserError, match="not a video that can be decoded"):
-        videos([str(tmp_path / "broken.mp4")], VIEWS, "x")
+        video_clip([str(tmp_path / "broken.mp4")], VIEWS, "x")
     with pytest.raises(UserError, match="sees 2 views"):
-        pictures([str(tmp_path / "one.png")], VIEWS, "x")
+        image_clip([str(tmp_path / "one.png")], VIEWS, "x")
     with pytest.raises(UserError, match="is not an image"):
-        pictures([str(tmp_path / "broken.mp4"), "eye_in_hand=black"], VIEWS, "x")
+        image_clip([str(tmp_path / "broken.mp4"), "eye_in_hand=black"], VIEWS, "x")
     with pytest.raises(UserError, match="has one prediction only"):
         Predictor(ShiftsRight(), "x", samples=8)
 
@@ -179,7 +179,7 @@ def test_wrong_inputs_are_named(tmp_path: Path):
 def test_images_of_other_sizes_reach_the_policy_in_its_own(tmp_path: Path):
     for name, size in (("front", (90, 120)), ("wrist", (64, 64))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((*size, 3), 128, np.uint8))
-    clip = pictures([f"{tmp_path}/front.png", f"{tmp_path}/wrist.png"], VIEWS, "x")
+    clip = image_clip([f"{tmp_path}/front.png", f"{tmp_path}/wrist.png"], VIEWS, "x")
     policy = ShiftsRight()
     folder, _ = visualize(clip, Predictor(policy, "x"), tmp_path / "out", formats=("png", "mp4"), side=SIDE)
     assert policy.asked[0][0] == (1, 2, 32, 32, 3)
@@ -193,7 +193,7 @@ def test_images_of_other_sizes_reach_the_policy_in_its_own(tmp_path: Path):
         (["--demo", "x.hdf5", "--image", "y.png"], "not --demo and --image together"),
         (["--video", "x.mp4"], "needs the instruction"),
         (["--demo", "x.hdf5", "--formats", "bmp"], "unknown format 'bmp'"),
-        (["--demo", "x.hdf5", "--every", "0"], "--every must be at least 1"),
+        (["--demo", "x.hdf5", "--every", "0"], "--every: '0' is not a whole number above 0"),
     ],
 )
 def test_bad_commands_are_one_line(tmp_path: Path, arguments: list[str], message: str):

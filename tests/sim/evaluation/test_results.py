@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from sim.evaluation.results import Episode, Results, ResultsMismatch, Score, Settings, wilson
+from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results, ResultsMismatch, Score, wilson
 
-SETTINGS = Settings(
+SETTINGS = EvaluationSettings(
     policy="expert", suites=("libero_10",), seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
     settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
 )  # fmt: skip
 
 
-def episode(number: int, success: bool = True, error: str | None = None) -> Episode:
-    return Episode("libero_10", 0, "put_it_there", number, number, number, success, 100 + number, 1.5, error)
+def episode(number: int, success: bool = True, error: str | None = None) -> EpisodeResult:
+    return EpisodeResult("libero_10", 0, "put_it_there", number, number, number, success, 100 + number, 1.5, error)
 
 
 def test_wilson_interval_has_the_textbook_values_and_stays_inside_zero_to_one():

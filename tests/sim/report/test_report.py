@@ -14,20 +14,22 @@ import pytest
 from common.errors import UserError
 from sim import eval as evaluation
 from sim.evaluation.comparison import Comparison, compare, paired, sign_test
-from sim.evaluation.prediction_log import Predicted, PredictionLog, tracks_path
-from sim.evaluation.results import Episode, Results, Settings
+from sim.evaluation.prediction_log import PredictedTracks, PredictionLog, tracks_path
+from sim.evaluation.replay import replay_command
+from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
 from sim.evaluation.worker import Job, Observation, video_path
 from sim.pictures.video import VideoWriter
 from sim.report import __main__ as report
-from sim.report.evaluation_page import replay_command, write_evaluation
+from sim.report.evaluation_page import write_evaluation
 from sim.report.training_page import write_training
 from tests.sim.examples import ShiftsRight
 from tests.sim.test_eval import save_untrained_bundle
 
-SETTINGS = Settings(
+SETTINGS = EvaluationSettings(
     "shifts right 0123", ("libero_object",), 0, "open loop, 8 steps", False, None, 10, False, "abc", "3.3.2", "1.4.0"
 )
 COMMAND = "python -m sim.eval --suite libero_object --checkpoint 'my policy.safetensors' --seed 7 --report"
+REPLAY = ["--checkpoint", "my policy.safetensors", "--seed", "7"]
 STEPS, FRAMES = 40, 21
 
 
@@ -35,15 +37,14 @@ def make_results(folder: Path, name: str, succeeds: Callable[[int], bool], episo
     """An evaluation of two tasks with ``episodes`` episodes in all, filmed and with predictions, number 3 broken."""
     policy = ShiftsRight()
     about = policy.describe() | {"name": name, "views": list(policy.views)}
-    results = Results(
-        folder / "results.json", SETTINGS, {"command": COMMAND, "policy": about, "versions": {"mujoco": "3.3.2"}}
-    )
+    context = {"command": COMMAND, "replay": REPLAY, "policy": about, "versions": {"mujoco": "3.3.2"}}
+    results = Results(folder / "results.json", SETTINGS, context)
     log = PredictionLog(policy, folder / "videos")
     for number in range(episodes):
         task, episode = number % 2, number // 2
         key = ("libero_object", task, episode)
         error = "Traceback: the arm <b>exploded</b>" if number == 3 else None
-        ended = Episode(
+        ended = EpisodeResult(
             *key[:2], "pick_up_the_milk_and_place_it_in_the_basket", episode, episode, 7 + episode,
             not error and succeeds(number), 0 if error else STEPS, 1.5, error,
         )  # fmt: skip
@@ -51,8 +52,8 @@ def make_results(folder: Path, name: str, succeeds: Callable[[int], bool], episo
             _film(video_path(folder / "videos", key, ended.success))
             for step in range(0, STEPS, 8):
                 seen = Observation(np.zeros((2, 32, 32, 3), np.uint8), np.zeros(9), "x", step)
-                log.asked([(Job(*key, seed=0), seen)])
-        log.ended(ended)
+                log.record([(Job(*key, seed=0), seen)])
+        log.save(ended)
         results.episodes[ended.key] = ended
     results.save()
     return results
@@ -138,7 +139,7 @@ def test_the_command_replays_that_very_episode(folder: Path):
 
 def test_what_is_kept_and_shown_are_the_numbers_that_the_policy_returned(folder: Path):
     video = video_path(folder / "first" / "videos", ("libero_object", 1, 0), success=True)
-    kept = Predicted.load(tracks_path(video))
+    kept = PredictedTracks.load(tracks_path(video))
     assert kept.steps.tolist() == [0, 8, 16, 24, 32]
     assert (kept.points[0] == ShiftsRight().predict_traj(np.zeros(1), kept.points[:1, :, :1], ["x"])[0]).all()
     packed = kept.packed()
@@ -159,7 +160,7 @@ def test_an_evaluation_writes_its_report(libero_assets: Path, tmp_path: Path):
     assert evaluation.main([*command, "--assets", str(libero_assets), "--out", str(tmp_path / "out")]) == 0
     (episode,) = data_of(tmp_path / "out" / "report" / "index.html")["episodes"]
     assert (episode["episode"], episode["runs"][0]["init_state"], episode["runs"][0]["steps"]) == (3, 3, 9)
-    kept = Predicted.load(next((tmp_path / "out" / "videos").glob("*.tracks.npz")))
+    kept = PredictedTracks.load(next((tmp_path / "out" / "videos").glob("*.tracks.npz")))
     assert kept.steps.tolist() == [0, 8]
     assert kept.points.shape == (2, 2, 16, 4, 2)
 
@@ -168,12 +169,12 @@ def test_an_episode_that_begins_anew_forgets_its_predictions(tmp_path: Path):
     log = PredictionLog(ShiftsRight(), tmp_path)
     job, images = Job("libero_object", 0, 0, seed=0), np.zeros((2, 32, 32, 3), np.uint8)
     for step in (0, 8, 0, 4, 8):  # 4 is too close to be kept
-        log.asked([(job, Observation(images, np.zeros(9), "x", step))])
+        log.record([(job, Observation(images, np.zeros(9), "x", step))])
     video = video_path(tmp_path, job.key, success=False)
     _film(video)
-    log.ended(Episode("libero_object", 0, "name", 0, 0, 0, False, 9, 1.0))
-    assert Predicted.load(tracks_path(video)).steps.tolist() == [0, 8]
-    log.ended(Episode("libero_object", 0, "name", 1, 1, 1, False, 9, 1.0))
+    log.save(EpisodeResult("libero_object", 0, "name", 0, 0, 0, False, 9, 1.0))
+    assert PredictedTracks.load(tracks_path(video)).steps.tolist() == [0, 8]
+    log.save(EpisodeResult("libero_object", 0, "name", 1, 1, 1, False, 9, 1.0))
 
 
 def test_wrong_inputs_are_named(tmp_path: Path):

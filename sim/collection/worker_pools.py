@@ -1,0 +1,46 @@
+"""Worker processes of a collection: a pool of one process each, on a core of its own, that ends with its parent."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+from common.cores import pin
+
+
+@contextmanager
+def worker_pools(cores: list[int | None]) -> Iterator[list[ProcessPoolExecutor]]:
+    """One single-process pool a worker, so that each keeps the environment of its own task."""
+    pools = [worker_pool(core) for core in cores]
+    try:
+        yield pools
+    except BaseException:
+        for pool in pools:
+            for process in (pool._processes or {}).values():
+                process.terminate()
+        raise
+    finally:
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def worker_pool(core: int | None) -> ProcessPoolExecutor:
+    """A pool of a single process, pinned to ``core`` if one is given."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(core,))
+
+
+def _start(core: int | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pin(core)
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would wait for its next episode for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
