@@ -1,4 +1,4 @@
-"""A policy whose predictions are known, and small clips for it: what the tests of pictures share."""
+"""A policy whose predictions are known, small clips for it, and the smallest bundle: what the tests of sim share."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,13 @@ import numpy as np
 from policy.interface import Text
 from sim.pictures.video import VideoWriter
 
+VIEWS = ("agentview", "eye_in_hand")
+
 
 class ShiftsRight:
     """Predicts that the first point moves right by three quarters of the image, and that all others stay."""
 
-    views = ("agentview", "eye_in_hand")
+    views = VIEWS
     image_size = (32, 32)
     action_horizon = 4
 
@@ -44,3 +46,21 @@ def save_video(path: Path, size: tuple[int, int], frames: int, rate: float = 20.
     for number in range(frames):
         writer.add(np.full((*size, 3), 40 + 4 * number, np.uint8))
     writer.keep(path)
+
+
+def save_untrained_bundle(path: Path) -> None:
+    """A whole AMPLIFY policy of the smallest size, with random weights."""
+    from policy.amplify import Amplify
+    from policy.bundle import save_bundle
+    from policy.forward_dynamics import ForwardConfig
+    from policy.inverse_dynamics import InverseConfig
+    from policy.text import TextConfig
+    from policy.vision import VisionConfig
+    from tokenizer.tracks.model import TokenizerConfig
+
+    eyes = VisionConfig(name="small", image_size=64, embed_dim=16, channels=(8, 8, 8, 8), keypoints=4)
+    words = TextConfig(name="words", buckets=64, width=16, num_heads=2)
+    tokenizer = TokenizerConfig(num_tracks=4, hidden_dim=16, num_heads=2, codebook_size=64, decoder_mlp_hidden_dim=8)
+    forward = ForwardConfig(num_layers=1, num_heads=2, vision_encoder=eyes, text_encoder=words)
+    inverse = InverseConfig(num_layers=1, num_heads=2, vision_encoder=eyes, text_encoder=words)
+    save_bundle(Amplify(tokenizer, forward, inverse, name="untrained"), path)

@@ -22,8 +22,7 @@ from sim.pictures.video import VideoWriter
 from sim.report import __main__ as report
 from sim.report.evaluation_page import write_evaluation
 from sim.report.training_page import write_training
-from tests.sim.examples import ShiftsRight
-from tests.sim.test_eval import save_untrained_bundle
+from tests.sim.examples import ShiftsRight, save_untrained_bundle
 
 SETTINGS = EvaluationSettings(
     "shifts right 0123", ("libero_object",), 0, "open loop, 8 steps", False, None, 10, False, "abc", "3.3.2", "1.4.0"
