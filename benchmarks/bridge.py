@@ -7,7 +7,6 @@ jitter: how late the control loop's ticks are at 20 Hz while a policy computes i
 priority and without.
 """
 
-import argparse
 import multiprocessing
 import threading
 import time
@@ -19,15 +18,15 @@ import msgpack
 import numpy as np
 import zmq
 
-from common.cli import run
+from common.cli import CommandParser, run
 from common.errors import UserError
+from demos.dataset import VIEWS
 from policy import DEFAULT_BUNDLE
 from policy.remote import PolicyClient, RemotePolicy, wire
 from policy.remote.wire import Encoding
 from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 from robot_bridge.server import PolicyServer, warm_up
 
-VIEWS = ("agentview", "eye_in_hand")
 ACTIONS = np.zeros((1, 16, 7), np.float32)
 Ask = Callable[[], Any]
 
@@ -376,7 +375,7 @@ def encodings() -> None:
 
 def main(argv: list[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bridge", description=__doc__)
+    parser = CommandParser("benchmarks.bridge", __doc__)
     parser.add_argument(
         "what", nargs="*", default=["encodings", "round-trip"], help="encodings round-trip batching jitter"
     )

@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"policy", "tokenizer", "sim", "robot_bridge", "demos"}
-MAY_IMPORT = {
-    "demos": set(),
-    "tokenizer": {"demos"},
-    "policy": {"demos", "tokenizer"},
-    "sim": {"demos", "tokenizer", "policy"},
-    "robot_bridge": {"demos", "tokenizer", "policy"},
-}
+ORDER = [{"common"}, {"demos"}, {"training"}, {"tokenizer"}, {"policy"}, {"sim", "robot_bridge"}]
+"""Each may import those before it."""
+PACKAGES = set().union(*ORDER)
+MAY_IMPORT = {package: set().union(*ORDER[:place]) for place, group in enumerate(ORDER) for package in group}
 
 
 def imported_packages(file: Path) -> set[str]:
