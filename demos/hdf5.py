@@ -29,6 +29,8 @@ class Array:
     key: str
     shape: tuple[int | None, ...]
     dtype: str = "float64"
+    optional: bool = False
+    """LIBERO's own files lack it."""
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this ``shape`` (with time) may be stored here."""
@@ -49,6 +51,7 @@ ARRAYS: dict[str, Array] = {
     "gripper_states": Array("obs/gripper_states", (2,)),
     "ee_pos": Array("obs/ee_pos", (3,)),
     "ee_ori": Array("obs/ee_ori", (3,)),
+    "actions_executed": Array("actions_executed", (7,), optional=True),
 }
 
 
@@ -59,6 +62,9 @@ class Episode:
     actions (T, 7) in [-1, 1]; states (T, S) flattened MuJoCo states; robot_states (T, 9) = gripper positions (2),
     end-effector position (3) and quaternion (4, xyzw); rewards, dones (T,) 0 or 1; images (T, h, w, 3) uint8,
     upright RGB; joint_states (T, 7) rad; gripper_states (T, 2) m; ee_pos (T, 3) m; ee_ori (T, 3) axis-angle, rad.
+
+    ``actions_executed`` (T, 7) is what the simulator was really given, noise included, where that is known: from the
+    first state they lead to the others, ``actions`` (what the expert wanted) do not.
 
     ``attributes`` are numbers, strings or small arrays kept with the episode: seed, noise, versions, ``model_file``.
     """
@@ -74,10 +80,13 @@ class Episode:
     gripper_states: np.ndarray
     ee_pos: np.ndarray
     ee_ori: np.ndarray
+    actions_executed: np.ndarray | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, array in ARRAYS.items():
+            if array.optional and getattr(self, name) is None:
+                continue
             shape = np.shape(getattr(self, name))
             if not array.fits(shape) or shape[0] != len(self):
                 raise ValueError(f"{name} has shape {shape}, expected {(len(self), *array.shape)}")
@@ -294,8 +303,13 @@ class DemoReader:
 
     def episode(self, index: int, frames: slice = slice(None)) -> Episode:
         """An episode, or the ``frames`` of it, in memory."""
-        arrays = {name: self.read(index, name, frames) for name in ARRAYS}
-        return Episode(**arrays, attributes=dict(self._data[self.names[index]].attrs))
+        demo = self._data[self.names[index]]
+        arrays = {
+            name: self.read(index, name, frames)
+            for name, array in ARRAYS.items()
+            if array.key in demo or not array.optional
+        }
+        return Episode(**arrays, attributes=dict(demo.attrs))
 
     def read(self, index: int, name: str, frames: slice | int = slice(None)) -> np.ndarray:
         """The ``frames`` of one of an episode's ``ARRAYS``; images upright."""
@@ -373,6 +387,8 @@ def _demo_names(data: h5py.Group) -> list[str]:
 
 def _write_episode(group: h5py.Group, episode: Episode) -> None:
     for name, array in ARRAYS.items():
+        if getattr(episode, name) is None:
+            continue
         values = np.asarray(getattr(episode, name))
         if name.endswith("_rgb"):
             values = np.flip(values, axis=-3)

@@ -46,10 +46,16 @@ class Disturbance:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """A successful episode before rendering: ``states`` (T, s), clean ``actions`` (T, 7), when it succeeded."""
+    """A successful episode before rendering.
+
+    states (T, s); actions (T, 7), what the expert wanted; executed (T, 7), the same with noise and pushes, clipped;
+    model, the MJCF of the episode with its fixtures where they stand.
+    """
 
     states: np.ndarray
     actions: np.ndarray
+    executed: np.ndarray
+    model: str
     success_step: int
     noise: float
 
@@ -66,7 +72,8 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
     noise = float(rng.uniform(0.0, disturbance.noise))
     high = env.problem.robots[0].controller.ee_pos[2] - 0.08
     push, push_left, began_high = np.zeros(3), 0, True
-    states, actions, success_step = [], [], None
+    model = env.mjcf()
+    states, actions, played, success_step = [], [], [], None
     for action in expert_actions(env, rng):
         states.append(env.state())
         actions.append(action)
@@ -79,7 +86,8 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
         if push_left:
             executed[:3] += push
             push_left = push_left - 1 if is_open and is_high == began_high else 0
-        _, success, _, _ = env.advance(np.clip(executed, -1.0, 1.0))
+        played.append(np.clip(executed, -1.0, 1.0))
+        _, success, _, _ = env.advance(played[-1])
         if success and success_step is None:
             success_step = len(actions)
         if success_step is None and len(actions) >= env.max_steps:
@@ -88,7 +96,7 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
             break
     if success_step is None:
         return None
-    return Take(np.array(states), np.array(actions), success_step, noise)
+    return Take(np.array(states), np.array(actions), np.array(played), model, success_step, noise)
 
 
 def _push(disturbance: Disturbance, is_high: bool, rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -125,7 +133,7 @@ def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tr
     joints, fingers = np.split(np.array(proprio), [7], axis=1)
     count = len(take.actions)
     rewards = np.zeros(count, dtype=np.uint8)
-    rewards[take.success_step - 1 :] = 1
+    rewards[-1] = 1  # as in LIBERO's files, whose episodes end at success
     dones = np.zeros(count, dtype=np.uint8)
     dones[-1] = 1
     episode = Episode(
@@ -140,6 +148,12 @@ def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tr
         gripper_states=fingers,
         ee_pos=np.array(positions),
         ee_ori=Rotation.from_quat(quaternions).as_rotvec(),
-        attributes={"seed": seed, "noise": take.noise, "success_step": take.success_step},
+        actions_executed=take.executed,
+        attributes={
+            "seed": seed,
+            "noise": take.noise,
+            "success_step": take.success_step,
+            "model_file": take.model,
+        },
     )
     return episode, {view: recorder.tracks() for view, recorder in recorders.items()}

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
@@ -89,6 +90,25 @@ def reset(problem: Any, seed: int) -> None:
     gripper.current_action = np.zeros(gripper.dof)
     mujoco.mj_forward(model, data)
     problem.visualize(vis_settings=dict.fromkeys(problem._visualizations, False))
+
+
+def mjcf(problem: Any) -> str:
+    """The model as MJCF text, with every body where the present episode has put it.
+
+    MuJoCo's own ``mj_saveLastXML`` would write whichever model this process has loaded last.
+    """
+    root = ElementTree.fromstring(problem.model.get_xml())
+    model = problem.sim.model._model
+    for element in root.iter("body"):
+        body = model.body(element.get("name"))
+        moved = body.pos != problem.compiled["body_pos"][body.id]
+        turned = body.quat != problem.compiled["body_quat"][body.id]
+        if moved.any() or turned.any():
+            for name in ("axisangle", "euler", "xyaxes", "zaxis"):
+                element.attrib.pop(name, None)
+            element.set("pos", " ".join(map(str, body.pos)))
+            element.set("quat", " ".join(map(str, body.quat)))
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 @contextlib.contextmanager

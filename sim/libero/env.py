@@ -96,6 +96,10 @@ class LiberoEnv(gymnasium.Env):
         """MuJoCo's simulation state."""
         return self.problem.sim.data._data
 
+    def mjcf(self) -> str:
+        """The model as MJCF, with fixtures where they stand in this episode; meshes stay where the assets are."""
+        return bddl_domain.mjcf(self.problem)
+
     def state(self) -> np.ndarray:
         """The flat simulation state, ``(1 + nq + nv,)`` float64: time, positions, velocities."""
         return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -26,6 +27,11 @@ def take(env: LiberoEnv) -> Take:
     take = play(env, seed=0, disturbance=Disturbance())
     assert take is not None
     return take
+
+
+def every_40th(take: Take) -> Take:
+    """The same take with few frames to render."""
+    return replace(take, states=take.states[::40], actions=take.actions[::40], executed=take.executed[::40])
 
 
 def test_the_expert_succeeds_under_disturbance_and_then_lets_go(env: LiberoEnv, take: Take):
@@ -56,10 +62,40 @@ def test_the_low_hand_is_nudged_and_the_expert_comes_back(env: LiberoEnv):
 
 def test_a_demonstration_shows_states_before_actions(env: LiberoEnv, take: Take):
     play(env, seed=0, disturbance=Disturbance())
-    episode, tracks = render(env, Take(take.states[::40], take.actions[::40], 3, take.noise), seed=0)
+    episode, tracks = render(env, every_40th(take), seed=0)
     assert episode.agentview_rgb.shape == (len(take.states[::40]), 64, 64, 3)
     np.testing.assert_allclose(episode.joint_states[0], take.states[0, 1:8], atol=1e-6)
     assert tracks["eye_in_hand"].points.shape == (len(episode), 16, 400, 2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_executed_actions_lead_to_success_again_from_the_first_state(env: LiberoEnv, seed: int):
+    take = play(env, seed=seed, disturbance=Disturbance())
+    assert take is not None
+    assert not np.array_equal(take.executed, take.actions)
+    env.restart(seed=seed)
+    env.set_state(take.states[0])
+    assert any(env.advance(action)[1] for action in take.executed)
+
+
+def test_an_episode_keeps_its_model_and_is_rewarded_once(env: LiberoEnv, take: Take):
+    play(env, seed=0, disturbance=Disturbance())
+    episode, _ = render(env, every_40th(take), seed=0)
+    model = mujoco.MjModel.from_xml_string(episode.attributes["model_file"])
+    assert 1 + model.nq + model.nv == episode.states.shape[1]
+    np.testing.assert_allclose(model.body_pos, env.model.body_pos, atol=1e-9)
+    np.testing.assert_array_equal(np.flatnonzero(episode.rewards), [len(episode) - 1])
+    np.testing.assert_array_equal(episode.actions_executed, take.executed[::40])
+
+
+def test_the_model_of_an_episode_has_its_fixtures_where_they_were_placed(libero_assets: Path):
+    env = LiberoEnv("libero_10", 8)  # two pots on a stove, which is placed afresh
+    for seed in (3, 4):
+        env.restart(seed=seed)
+        model = mujoco.MjModel.from_xml_string(env.mjcf())
+        np.testing.assert_allclose(model.body_pos, env.model.body_pos, atol=1e-9)
+        np.testing.assert_allclose(model.body_quat, env.model.body_quat, atol=1e-9)
+    env.close()
 
 
 def test_tracks_begin_on_the_query_grid_and_still_points_stay(env: LiberoEnv):
