@@ -55,7 +55,7 @@ class Arm:
         rotation: np.ndarray,
         speed: float = 1.0,
         turn_gain: float = 6.0,
-        turn_speed: float = 0.5,
+        turn_speed: float = 0.9,
     ) -> Motion:
         """One control step towards a pose; ``speed`` and ``turn_speed`` bound the action's parts."""
         translation = _bounded((position - self.position) * TRANSLATION_GAIN, speed)

@@ -10,6 +10,12 @@ from sim.experts.world import World
 
 SIDEWAYS = np.array([0.0, 1.0, 0.0])
 """Closing axis of the arm's home orientation."""
+PULL = 0.02
+"""How fast (m a step) a drawer is pulled."""
+SLIPPED = 0.03
+"""How far (m) a hand comes ahead of the drawer that it pulls when its fingers have slipped off the handle."""
+NEARLY_OPEN = 0.01
+"""A drawer that lacks this much (m) is not pulled again."""
 
 
 def turn_knob(world: World, arm: Arm, stove: str) -> Motion:
@@ -36,27 +42,35 @@ def turn_knob(world: World, arm: Arm, stove: str) -> Motion:
     yield from arm.rise(0.12)
 
 
-def open_drawer(world: World, arm: Arm, region: str, until: float = -0.155) -> Motion:
-    """Pull the drawer of a region open by its handle until its joint is below ``until`` (m)."""
-    handle, outward = _drawer_handle(world, region)
+def open_drawer(world: World, arm: Arm, region: str, until: float = -0.155, tries: int = 3) -> Motion:
+    """Pull the drawer of a region open by its handle until its joint is below ``until`` (m).
+
+    Fingers that slip off the handle take it again where it is then.
+    """
+    _, outward = _drawer_handle(world, region)
     joint = world.first_joint(region)
-    tilt = 60 if "top" in region else 85 if "middle" in region else 75
-    approach = tilted(outward, tilt)
+    approach = tilted(outward, 85 if "middle" in region else 75)
     frame = arm.nearest_frame(UP - approach * approach[2], approach)
-    standoff = handle - approach * 0.10
-    arm.fingers = OPEN
-    above = [standoff[0], standoff[1], max(arm.position[2], standoff[2])]
-    yield from arm.move(above, frame, tolerance=0.04, turn_tolerance=0.4)
-    yield from arm.move(standoff, tolerance=0.01, turn_tolerance=0.1)
-    yield from arm.move(handle, tolerance=0.005, speed=0.6, stall=5)
-    yield from arm.grip(CLOSED, 8)
-    start = arm.position
-    for step in range(90):
-        yield from arm.servo(start + outward * min(0.01 * step + 0.02, 0.2), frame, 0.8)
-        if world.joint(joint) < until:
+    for attempt in range(tries):
+        handle, _ = _drawer_handle(world, region)
+        standoff = handle - approach * 0.10
+        arm.fingers = OPEN
+        if attempt == 0:
+            above = [standoff[0], standoff[1], max(arm.position[2], standoff[2])]
+            yield from arm.move(above, frame, tolerance=0.04, turn_tolerance=0.4)
+        yield from arm.move(standoff, tolerance=0.01, turn_tolerance=0.1)
+        yield from arm.move(handle, tolerance=0.005, speed=0.6, stall=5)
+        yield from arm.grip(CLOSED, 8)
+        start, opening = arm.position, world.joint(joint)
+        for step in range(90):
+            yield from arm.servo(start + outward * min(PULL * (step + 2), 0.2), frame, 0.8)
+            pulled = (arm.position - start) @ outward
+            if world.joint(joint) < until or pulled > opening - world.joint(joint) + SLIPPED:
+                break
+        yield from arm.grip(OPEN, 5)
+        yield from arm.move(arm.position - approach * 0.08, tolerance=0.03)
+        if world.joint(joint) < until + NEARLY_OPEN:
             break
-    yield from arm.grip(OPEN, 5)
-    yield from arm.move(arm.position - approach * 0.08, tolerance=0.03)
     home = gripper_frame(arm.facing(SIDEWAYS))
     yield from arm.move(arm.position + 0.1 * UP, home, tolerance=0.06, turn_tolerance=0.6)
 

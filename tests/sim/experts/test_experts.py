@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.collection.demonstrate import Disturbance, play
 from sim.experts import expert_actions
 from sim.libero.env import LiberoEnv
 
@@ -25,3 +26,10 @@ def test_the_expert_succeeds_within_the_step_limit(suite: str, task: int, init_s
             break
     env.close()
     assert success
+
+
+def test_a_drawer_is_opened_in_one_pull_under_noise_and_time_is_left_for_the_bowl(libero_assets: Path):
+    env = LiberoEnv("libero_goal", 3, assets=libero_assets)
+    takes = [play(env, seed, Disturbance()) for seed in range(9000, 9004)]
+    env.close()
+    assert sum(take is not None for take in takes) >= 3
