@@ -30,6 +30,7 @@ from sim.evaluation.runner import run_episodes
 from sim.evaluation.worker import Job, Observation, Rules, play
 from sim.libero import assets, benchmark
 from sim.libero.env import SETTLE_ACTION, VIEWS, LiberoEnv
+from sim.suites import SUITES
 
 PARTS = ("physics", "control", "rendering", "policy", "reset", "build", "other")
 
@@ -206,7 +207,7 @@ def measured(name: str, episodes: int, into: list[Measured]) -> Iterator[None]:
 def main(argv: list[str]) -> None:
     """Measure both sides and print what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", default="libero_10", choices=benchmark.SUITES)
+    parser.add_argument("--suite", default="libero_10", choices=SUITES)
     parser.add_argument("--tasks", default="0,2", help="task numbers, with commas (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=3, help="per task (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=200, help="steps of an episode (default: %(default)s)")

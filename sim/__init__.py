@@ -1,18 +1,19 @@
 """LIBERO in simulation: gymnasium environments, scripted experts, collection and evaluation.
 
-Importing this package chooses MuJoCo's off-screen GL backend (see ``common.gl``). Nothing heavy is imported here.
+Importing this package registers every task with gymnasium: ``gymnasium.make("amplify/libero_10-0-v0")``. Nothing heavy
+is imported here.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from common.gl import prefer_off_screen
+from sim.suites import register_environments
 
 if TYPE_CHECKING:
     from sim.libero.env import LiberoEnv
 
 __all__ = ["LiberoEnv"]
 
-prefer_off_screen()
+register_environments()
 
 
 def __getattr__(name: str) -> Any:

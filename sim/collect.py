@@ -19,12 +19,13 @@ from sim.collection.quota import Quota
 from sim.collection.recording import CollectionSettings
 from sim.libero import assets, benchmark
 from sim.libero.selection import parse_suites, parse_tasks
+from sim.suites import SUITES
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = cli.CommandParser("sim.collect", __doc__)
-    command.add_argument("--suite", required=True, help=f"{', '.join(benchmark.SUITES)}, or several (a,b)")
+    command.add_argument("--suite", required=True, help=f"{', '.join(SUITES)}, or several (a,b)")
     command.add_argument("--tasks", help="task indices such as 0,5 or 0-4 (default: all)")
     command.add_argument("--episodes", type=positive, default=50, help="demonstrations wanted per task (default 50)")
     command.add_argument(

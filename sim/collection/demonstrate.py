@@ -115,12 +115,9 @@ def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tr
     Returns:
         The demonstration and the exact point tracks of each view.
     """
-    size = env.image_size
-    recorders = {view: TrackRecorder(env.model, camera, size, size) for view, camera in CAMERAS.items()}
+    recorders = {view: TrackRecorder(env.model, camera, *env.image_size) for view, camera in CAMERAS.items()}
     images: dict[str, list[np.ndarray]] = {view: [] for view in CAMERAS}
     proprio, positions, quaternions = [], [], []
-    controller = env.problem.robots[0].controller
-    site, hand = env.model.site(controller.eef_name).id, env.model.body("robot0_right_hand").id
     for state in take.states:
         env.set_state(state)
         for view in CAMERAS:
@@ -128,8 +125,9 @@ def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tr
             images[view].append(image)
             recorders[view].add(env.data, depth)
         proprio.append(env.proprioception())
-        positions.append(env.data.site_xpos[site].copy())
-        quaternions.append(env.data.xquat[hand][[1, 2, 3, 0]])
+        position, quaternion = env.hand_pose()
+        positions.append(position)
+        quaternions.append(quaternion)
     joints, fingers = np.split(np.array(proprio), [7], axis=1)
     count = len(take.actions)
     rewards = np.zeros(count, dtype=np.uint8)

@@ -6,6 +6,7 @@ from pathlib import Path
 from demos.hdf5 import DemoReader
 from sim.collection.recording import Outcome, demo_path
 from sim.libero import benchmark
+from sim.suites import SUITES
 
 MAX_FAILURES_IN_A_ROW = 20
 """A task on which the expert fails this often running is given up."""
@@ -37,7 +38,7 @@ class Quota:
             wanted: demonstrations in the end; more that are there already are kept.
             seed: of the whole collection; every task has its own thousand below it.
         """
-        first = seed * 1_000_000 + benchmark.SUITES.index(task.suite) * 100_000 + task.index * 1_000
+        first = seed * 1_000_000 + SUITES.index(task.suite) * 100_000 + task.index * 1_000
         path, used = demo_path(out, task), []
         for file in (path, *sorted(path.with_suffix(".parts").glob("demo_*.hdf5"))):
             if file.exists():

@@ -21,6 +21,7 @@ from demos.dataset import VIEWS
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
 from sim.evaluation.results import EpisodeResult
 from sim.libero import benchmark
+from sim.suites import MAX_STEPS
 
 if TYPE_CHECKING:
     from sim.libero.env import LiberoEnv
@@ -78,7 +79,7 @@ class Rules:
 
     def step_limit(self, suite: str) -> int:
         """Counted steps after which an episode has failed."""
-        return self.max_steps or benchmark.MAX_STEPS[suite]
+        return self.max_steps or MAX_STEPS[suite]
 
 
 @dataclass(frozen=True)

@@ -20,23 +20,10 @@ import yaml
 
 from common.errors import UserError
 from demos.hdf5 import language_of
-
-MAX_STEPS = {
-    "libero_spatial": 220,
-    "libero_object": 280,
-    "libero_goal": 300,
-    "libero_10": 520,
-    "libero_90": 400,
-}
-"""Step limits of the five suites, as the field evaluates them (openpi, OpenVLA-OFT)."""
-
-SUITES = tuple(MAX_STEPS)
+from sim.suites import SUITES
 
 CONTROL_FREQUENCY = 20
 """Control steps per second of simulated time."""
-
-TASK_COUNTS = {suite: 90 if suite == "libero_90" else 10 for suite in SUITES}
-"""How many tasks each suite has."""
 
 
 class LiberoMissing(UserError):

@@ -4,7 +4,8 @@ States and rewards are those of LIBERO's own ``OffScreenRenderEnv``, bit for bit
 (``sim.libero.control_step``), resets without compiling the models again (``sim.libero.bddl_domain``), and images,
 rendered only when somebody looks (``advance`` and ``observe``).
 
-Importing this module registers every task with gymnasium: ``gymnasium.make("sim.libero.env:amplify/libero_10-0-v0")``.
+Every task is registered with gymnasium (``import sim``): ``gymnasium.make("amplify/libero_10-0-v0")``. Its limit of
+steps is then the ``max_episode_steps`` of ``gymnasium.make``, by default the suite's own.
 """
 
 import gc
@@ -14,6 +15,7 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from common.errors import UserError
 from demos.dataset import VIEWS
@@ -21,6 +23,7 @@ from sim.libero import bddl_domain, benchmark
 from sim.libero.assets import resolve
 from sim.libero.control_step import ControlLoop
 from sim.libero.renderer import CameraRenderer
+from sim.suites import MAX_STEPS
 
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
 SETTLE_STEPS = 10
@@ -34,26 +37,28 @@ FAST_DETAIL = {"agentview": 0.004, "eye_in_hand": 0.002}
 class LiberoEnv(gymnasium.Env):
     """One LIBERO task: a Panda arm with operational-space control at 20 Hz.
 
-    **Observation**: ``images`` ``(2, h, w, 3)`` uint8 upright RGB of the agent view and the wrist camera, and
-    ``proprio`` ``(9,)`` float32, seven joint positions (rad) and two gripper finger positions (m).
+    **Observation**: ``images`` ``(2, h, w, 3)`` uint8 upright RGB of the agent view and the wrist camera;
+    ``proprio`` ``(9,)`` float32, seven joint positions (rad) and two gripper finger positions (m); ``ee_pos`` and
+    ``ee_ori`` ``(3,)`` float32, position (m) and axis-angle (rad) of the hand in the world, as in LIBERO's files.
 
     **Action**: ``(7,)`` in [-1, 1]: end-effector translation (x, y, z; 1 = 0.05 m) and rotation (axis-angle;
     1 = 0.5 rad) relative to the present pose, and the gripper (-1 open, +1 close).
 
     **Reward** is 1 on the step at which the task's goal predicate holds, else 0. ``terminated`` means success,
-    ``truncated`` that ``max_steps`` have passed.
+    ``truncated`` that ``max_steps`` have passed. **Info** has the ``instruction``, ``success`` and ``steps``.
 
     Args:
         suite: one of ``sim.libero.benchmark.SUITES``.
         task: index of the task in its suite.
         assets: folder of LIBERO's assets; found as ``sim.libero.assets.resolve`` says if absent.
-        image_size: height and width of the images.
+        image_size: height and width of the images, one number where they are the same.
         max_steps: step limit; the suite's own if absent.
         fast_render: no multisampling and no mesh details below ``FAST_DETAIL``. Three times as fast in software;
             changes pixels slightly along edges.
 
     Raises:
-        UserError: unknown suite or task, no assets, no GL library.
+        UserError: unknown suite, task or render mode, a size or limit below 1, no assets.
+        RenderingUnavailable: when the first image is asked for where there is no GL.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": benchmark.CONTROL_FREQUENCY}  # noqa: RUF012
@@ -64,20 +69,28 @@ class LiberoEnv(gymnasium.Env):
         task: int,
         *,
         assets: str | os.PathLike[str] | None = None,
-        image_size: int = 128,
+        image_size: int | tuple[int, int] = 128,
         max_steps: int | None = None,
         fast_render: bool = False,
         render_mode: str | None = "rgb_array",
     ) -> None:
         self.task = benchmark.task(suite, task)
-        self.max_steps = max_steps or benchmark.MAX_STEPS[suite]
-        self.image_size = image_size
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if min(self.image_size) < 1 or len(self.image_size) != 2:
+            raise UserError(f"image_size is {image_size}; give a number of pixels from 1, or (height, width)")
+        if max_steps is not None and max_steps < 1:
+            raise UserError(f"max_steps is {max_steps}; give a number from 1, or None for the suite's own limit")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise UserError(f"render_mode is {render_mode!r}; this environment has 'rgb_array' or None")
+        self.max_steps = MAX_STEPS[suite] if max_steps is None else max_steps
         self.fast_render = fast_render
         self.render_mode = render_mode
         self.assets = resolve(assets)
         self.observation_space = gymnasium.spaces.Dict(
-            images=gymnasium.spaces.Box(0, 255, (len(VIEWS), image_size, image_size, 3), np.uint8),
+            images=gymnasium.spaces.Box(0, 255, (len(VIEWS), *self.image_size, 3), np.uint8),
             proprio=gymnasium.spaces.Box(-np.inf, np.inf, (9,), np.float32),
+            ee_pos=gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32),
+            ee_ori=gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32),
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (7,), np.float32)
         self.problem = bddl_domain.build(self.task, self.assets.path, list(CAMERAS.values()))
@@ -134,8 +147,10 @@ class LiberoEnv(gymnasium.Env):
                 are placed afresh.
 
         Raises:
-            UserError: the initial state does not exist.
+            UserError: the initial state does not exist, or an option that nobody reads.
         """
+        if unknown := set(options or {}) - {"init_state"}:
+            raise UserError(f"reset has no option {', '.join(map(repr, sorted(unknown)))}; it has 'init_state'")
         self.restart(seed=seed, init_state=(options or {}).get("init_state"))
         return self.observe(), self._info(False)
 
@@ -159,13 +174,20 @@ class LiberoEnv(gymnasium.Env):
         return self._init_states
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Act for one control step (0.05 s) and render the observation."""
+        """Act for one control step (0.05 s) and render the observation.
+
+        Raises:
+            UserError: the action is not seven finite numbers.
+        """
         reward, terminated, truncated, info = self.advance(action)
         return self.observe(), reward, terminated, truncated, info
 
     def advance(self, action: np.ndarray) -> tuple[float, bool, bool, dict[str, Any]]:
         """``step`` without rendering an observation."""
-        self._control.step(np.asarray(action, dtype=np.float64))
+        action = np.asarray(action, dtype=np.float64)
+        if action.shape != (7,) or not np.isfinite(action).all():
+            raise UserError(f"an action is seven finite numbers, (7,); this is {action} of shape {action.shape}")
+        self._control.step(action)
         self.problem._post_process()
         self.steps += 1
         success = bool(self.problem._check_success())
@@ -179,7 +201,13 @@ class LiberoEnv(gymnasium.Env):
     def observe(self) -> dict[str, np.ndarray]:
         """The observation of the present state, rendered now."""
         images = np.stack([self.render_view(view) for view in VIEWS])
-        return {"images": images, "proprio": self.proprioception()}
+        position, orientation = self.hand_pose()
+        return {
+            "images": images,
+            "proprio": self.proprioception(),
+            "ee_pos": position.astype(np.float32),
+            "ee_ori": Rotation.from_quat(orientation).as_rotvec().astype(np.float32),
+        }
 
     def proprioception(self) -> np.ndarray:
         """Seven joint positions (rad) and two finger positions (m), ``(9,)`` float32."""
@@ -187,11 +215,16 @@ class LiberoEnv(gymnasium.Env):
         indices = [*robot._ref_joint_pos_indexes, *robot._ref_gripper_joint_pos_indexes]
         return self.data.qpos[indices].astype(np.float32)
 
+    def hand_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position (3,) in m of the point between the fingers and the hand's quaternion (4,), xyzw, in the world."""
+        site = self.data.site(self.problem.robots[0].controller.eef_name)
+        return site.xpos.copy(), self.data.body("robot0_right_hand").xquat[[1, 2, 3, 0]]
+
     def renderer(self, view: str) -> CameraRenderer:
         """The renderer of a view, made when first asked for; at full detail both views share one."""
         detail = FAST_DETAIL[view] if self.fast_render else 0.0
         if detail not in self._renderers:
-            self._renderers[detail] = CameraRenderer(self.model, self.image_size, self.image_size, detail)
+            self._renderers[detail] = CameraRenderer(self.model, *self.image_size, detail)
         return self._renderers[detail]
 
     def render_view(self, view: str) -> np.ndarray:
@@ -215,13 +248,4 @@ class LiberoEnv(gymnasium.Env):
         gc.collect()
 
     def _info(self, success: bool) -> dict[str, Any]:
-        return {"success": success, "steps": self.steps}
-
-
-for _suite, _count in benchmark.TASK_COUNTS.items():
-    for _index in range(_count):
-        gymnasium.register(
-            id=f"amplify/{_suite}-{_index}-v0",
-            entry_point="sim.libero.env:LiberoEnv",
-            kwargs={"suite": _suite, "task": _index},
-        )
+        return {"instruction": self.task.language, "success": success, "steps": self.steps}

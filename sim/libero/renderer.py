@@ -17,8 +17,12 @@ VISUAL_GEOM_GROUP = 1
 _HIDDEN_GEOM_GROUP = 5
 
 
+_made_by: int | None = None
+"""The process that has made a renderer. OpenGL does not survive a fork."""
+
+
 class RenderingUnavailable(UserError):
-    """No OpenGL context can be made on this machine."""
+    """No OpenGL context can be made on this machine, or in this process."""
 
 
 class CameraRenderer:
@@ -35,10 +39,19 @@ class CameraRenderer:
             pixel the result differs by two or three grey levels in the mean, along edges.
 
     Raises:
-        RenderingUnavailable: no GL library is installed.
+        RenderingUnavailable: no GL library is installed, or this process was forked from one that had rendered,
+            where OpenGL would wait for ever.
     """
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int, detail: float = 0.0) -> None:
+        global _made_by
+        if _made_by not in (None, os.getpid()):
+            raise RenderingUnavailable(
+                "this process was forked from one that had already rendered, and OpenGL does not survive that; start "
+                'it afresh instead: gymnasium.vector.AsyncVectorEnv(..., context="spawn"), or '
+                'multiprocessing.get_context("spawn")'
+            )
+        _made_by = os.getpid()
         self._model = model
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         drawn = simplify_meshes(model, detail) if detail else copy.copy(model)

@@ -2,6 +2,7 @@
 
 from common.errors import UserError
 from sim.libero import benchmark
+from sim.suites import SUITES
 
 
 def parse_suites(names: list[str]) -> list[str]:
@@ -11,10 +12,10 @@ def parse_suites(names: list[str]) -> list[str]:
         UserError: there is no such suite.
     """
     listed = [name.strip() for part in names for name in part.split(",") if name.strip()]
-    suites = list(dict.fromkeys(s for name in listed for s in (benchmark.SUITES if name == "all" else (name,))))
+    suites = list(dict.fromkeys(s for name in listed for s in (SUITES if name == "all" else (name,))))
     for suite in suites:
-        if suite not in benchmark.SUITES:
-            raise UserError(f"unknown suite {suite!r}; the suites are {', '.join(benchmark.SUITES)}, or 'all'")
+        if suite not in SUITES:
+            raise UserError(f"unknown suite {suite!r}; the suites are {', '.join(SUITES)}, or 'all'")
     if not suites:
         raise UserError("--suite names no suite")
     return suites

@@ -10,10 +10,11 @@ import pytest
 
 from common.errors import UserError
 from sim.libero import assets, benchmark
+from sim.suites import SUITES
 
 
 def test_the_suites_have_all_130_tasks_with_instructions_and_goal_files():
-    tasks = [task for suite in benchmark.SUITES for task in benchmark.tasks(suite)]
+    tasks = [task for suite in SUITES for task in benchmark.tasks(suite)]
     assert len(tasks) == 130
     assert all(task.bddl_file.is_file() for task in tasks)
     assert benchmark.task("libero_10", 5).language == (

@@ -1,5 +1,7 @@
 """LIBERO tasks as gymnasium environments, on real LIBERO."""
 
+import multiprocessing
+import os
 import subprocess
 import sys
 import warnings
@@ -9,11 +11,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from scipy.spatial.transform import Rotation
 
 from common.errors import UserError
 from sim.libero.env import LiberoEnv
-from sim.libero.renderer import CameraRenderer
+from sim.libero.renderer import CameraRenderer, RenderingUnavailable
 
+ROOT = Path(__file__).parents[3]
 HOLD = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
 
 
@@ -33,6 +37,67 @@ def test_it_keeps_gymnasiums_contract(env: LiberoEnv):
 def test_every_task_is_registered():
     assert sum(name.startswith("amplify/libero_") for name in gymnasium.registry) == 130
     assert gymnasium.spec("amplify/libero_90-89-v0").kwargs == {"suite": "libero_90", "task": 89}
+
+
+def test_gymnasium_makes_tasks_by_their_name():
+    code = (
+        "import gymnasium, os, sim; assert 'MUJOCO_GL' not in os.environ; "
+        "env = gymnasium.make('amplify/libero_goal-7-v0', image_size=(32, 48)); "
+        "observation, info = env.reset(seed=0); "
+        "print(env.spec.max_episode_steps, observation['images'].shape, info['instruction'])"
+    )
+    surroundings = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=surroundings)
+    assert out.stdout.strip() == "300 (2, 32, 48, 3) turn on the stove", out.stderr
+
+
+def test_the_pose_of_the_hand_is_observed_as_libero_does(env: LiberoEnv):
+    observation, _ = env.reset(seed=0, options={"init_state": 0})
+    robot = env.problem.robots[0]
+    np.testing.assert_allclose(observation["ee_pos"], env.data.site("gripper0_grip_site").xpos, atol=1e-6)
+    turn = Rotation.from_rotvec(observation["ee_ori"]).as_matrix()
+    np.testing.assert_allclose(turn, env.data.body(robot.robot_model.eef_name).xmat.reshape(3, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("action", [np.full(7, np.nan), np.zeros(6), np.zeros((1, 7)), np.full(7, np.inf)])
+def test_an_action_that_is_none_is_refused_and_changes_nothing(env: LiberoEnv, action: np.ndarray):
+    env.restart(seed=0, init_state=0)
+    before = env.state()
+    with pytest.raises(UserError, match="seven finite numbers"):
+        env.step(action)
+    np.testing.assert_array_equal(env.state(), before)
+
+
+def test_options_that_nobody_reads_are_refused(env: LiberoEnv):
+    with pytest.raises(UserError, match=r"'initial_state'.*it has 'init_state'"):
+        env.reset(options={"initial_state": 3})
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_steps": 0}, {"image_size": 0}, {"image_size": (64, -1)}, {"render_mode": "human"}]
+)
+def test_arguments_that_make_no_sense_are_refused(options: dict):
+    with pytest.raises(UserError, match=next(iter(options))):
+        LiberoEnv("libero_object", 0, **options)
+
+
+def test_an_environment_in_a_fork_of_a_process_that_rendered_says_what_to_do(env: LiberoEnv):
+    env.reset(seed=0)
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+
+    def make_and_render() -> None:
+        try:
+            LiberoEnv("libero_object", 0, image_size=32).reset(seed=0)
+        except RenderingUnavailable as error:
+            answers.put(str(error))
+
+    child = fork.Process(target=make_and_render)
+    child.start()
+    child.join(60)
+    child.kill()
+    assert not answers.empty()
+    assert 'context="spawn"' in answers.get()
 
 
 def test_it_is_truncated_at_the_step_limit_and_not_terminated(env: LiberoEnv):
@@ -107,7 +172,7 @@ def test_an_unknown_init_state_is_refused(env: LiberoEnv):
 def test_nothing_is_printed_at_exit(libero_assets: Path):
     """GL contexts that outlive the interpreter's modules end in tracebacks unless they are freed in time."""
     code = "from sim import LiberoEnv\nenv = LiberoEnv('libero_object', 0, image_size=32)\nenv.reset(seed=0)\n"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr

@@ -12,6 +12,7 @@ from sim.libero.env import LiberoEnv
 from sim.libero.procedural import build
 from sim.libero.procedural.arenas import arenas
 from sim.libero.procedural.pack import digest, models, write
+from sim.suites import SUITES
 
 SAMPLE = (("libero_goal", 2), ("libero_10", 9), ("libero_object", 4))
 SETTLE_STEPS = 20
@@ -64,7 +65,7 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 
 def test_the_pack_has_every_object_fixture_and_scene_that_the_tasks_use(pack: Path):
     wanted = set()
-    for suite in benchmark.SUITES:
+    for suite in SUITES:
         for task in benchmark.tasks(suite):
             text = task.bddl_file.read_text()
             for section in re.findall(r"\(:(?:fixtures|objects)(.*?)\)", text, re.DOTALL):
@@ -136,7 +137,7 @@ def test_objects_settle_where_the_published_assets_leave_them(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("suite", "task"), [(suite, task.index) for suite in benchmark.SUITES for task in benchmark.tasks(suite)]
+    ("suite", "task"), [(suite, task.index) for suite in SUITES for task in benchmark.tasks(suite)]
 )
 def test_all_starts_of_all_tasks_settle_where_the_published_assets_leave_them(
     suite: str, task: int, pack: Path, libero_assets: Path
