@@ -103,7 +103,7 @@ class Amplify(nn.Module):
         with torch.inference_mode():
             pixels, start = self._images(images), self._queries(init_queries, len(images))
             model, shape = self.forward_dynamics, (len(pixels), samples)
-            condition = model.observe(pixels, self._instructions(text, len(pixels)))
+            condition = model.encode(pixels, self._instructions(text, len(pixels)))
             indices = model.predict(condition.repeat_interleave(samples, 0), "topk", top_k)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
             points = self.motion_tokenizer.decode_points(codes, start.repeat_interleave(samples, 0))

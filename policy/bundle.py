@@ -14,7 +14,7 @@ from policy.inverse_dynamics import InverseConfig
 from tokenizer.tracks.model import TokenizerConfig
 from training import checkpoint
 from training.checkpoint import Checkpoint, CheckpointError, load_weights, unique_weights
-from training.settings import from_mapping
+from training.typed_config import from_mapping
 
 
 def bundle_config(policy: Amplify) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Forward dynamics: what is seen and the instruction -> the motion codes of the next steps (AMPLIFY, section 3.2).
+"""Forward dynamics: images and the instruction -> the motion codes of the next steps (AMPLIFY, section 3.2).
 
 One causal transformer over [image tokens, text, start token, codes so far]; at the start token and at every code it
 predicts the next code. Decoding keeps the keys and values of what it has seen.
@@ -69,7 +69,7 @@ class ForwardDynamics(nn.Module):
         """Image tokens (b, v, t, e), text features (b, 512) -> (b, v * t + 1, dim)."""
         return torch.cat([self.img_proj(image_tokens.flatten(1, 2)), self.text_proj(text).unsqueeze(1)], 1)
 
-    def observe(self, images: Tensor, text: Tensor) -> Tensor:
+    def encode(self, images: Tensor, text: Tensor) -> Tensor:
         """Images (b, v, h, w, 3) in [0, 1], prepared text -> condition tokens."""
         features = self.text_encoder(text)
         return self.condition(self.vision_encoder(images, features), features)
@@ -82,7 +82,7 @@ class ForwardDynamics(nn.Module):
 
     def forward(self, images: Tensor, text: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The training step: loss (scalar) and logits (b, codes, codebook) for the true ``indices`` (b, codes)."""
-        logits = self.logits(self.observe(images, text), indices)
+        logits = self.logits(self.encode(images, text), indices)
         return F.cross_entropy(logits.float().flatten(0, 1), indices.flatten().long()), logits
 
     @torch.no_grad()

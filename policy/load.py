@@ -11,7 +11,7 @@ from policy.inverse_dynamics import InverseConfig
 from tokenizer.tracks.model import TokenizerConfig
 from training import checkpoint
 from training.checkpoint import Checkpoint
-from training.settings import from_mapping
+from training.typed_config import from_mapping
 
 
 def build(bundle: Checkpoint) -> Amplify:

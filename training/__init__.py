@@ -1,1 +1,1 @@
-"""The training loop that all trainers share: configuration, recipes, progress, checkpoints."""
+"""What all trainers share: configuration, the recipe that each fills in, the loop, progress, checkpoints."""

@@ -15,9 +15,19 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from common.errors import UserError
-from training.settings import from_mapping
+from training.typed_config import from_mapping
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigFiles:
+    """The YAML files of one trainer: those in ``folder`` whose names start with ``prefix``."""
+
+    folder: Path
+    default: str = "default"
+    """name of the file that is used when the command line names none"""
+    prefix: str = ""
 
 
 def defaults(cls: type) -> dict[str, Any]:
@@ -34,16 +44,14 @@ def defaults(cls: type) -> dict[str, Any]:
     return values
 
 
-def parse(
-    cls: type[T], folder: Path, default: str, argv: Sequence[str], *, command: str, about: str, prefix: str = ""
-) -> T | None:
+def parse(cls: type[T], files: ConfigFiles, argv: Sequence[str], *, command: str, about: str) -> T | None:
     """The configuration for ``argv``: ``[--config-name NAME] [key=value ...]``; None when only help was wanted.
 
-    ``folder`` holds the YAML files, whose names start with ``prefix`` and whose defaults list starts with ``base``: the
-    defaults of ``cls``.
+    The defaults list of each of ``files`` starts with ``base``: the defaults of ``cls``. ``command`` and ``about`` go
+    into the help.
     """
-    names = sorted(path.stem for path in folder.glob(f"{prefix}*.yaml"))
-    config_name, overrides, show_help, show_config = default, [], False, False
+    names = sorted(path.stem for path in files.folder.glob(f"{files.prefix}*.yaml"))
+    config_name, overrides, show_help, show_config = files.default, [], False, False
     arguments = iter(argv)
     for argument in arguments:
         if argument in ("-h", "--help"):
@@ -57,10 +65,10 @@ def parse(
         else:
             overrides.append(argument)
     if config_name not in names:
-        raise UserError(f"no config named {config_name!r} in {folder}; there are {', '.join(names)}")
+        raise UserError(f"no config named {config_name!r} in {files.folder}; there are {', '.join(names)}")
     ConfigStore.instance().store("base", defaults(cls))
     try:
-        with initialize_config_dir(str(folder.resolve()), version_base=None):
+        with initialize_config_dir(str(files.folder.resolve()), version_base=None):
             config = compose(config_name, [] if show_help else overrides)
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).strip().splitlines()[0]

@@ -1,21 +1,14 @@
-"""The training loop that tokenizer, forward and inverse dynamics share, on Lightning Fabric.
+"""The training loop that all trainers share, on Lightning Fabric.
 
 Everything random in a step (data order, augmentation, dropout) is a function of seed and step, so a run that was
 interrupted continues as if it had not been.
 """
 
 import copy
-import signal
-import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from math import ceil, cos, pi
-from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,95 +19,12 @@ from torch import Tensor, nn
 from common.errors import UserError
 from common.files import replacing
 from training import checkpoint
+from training.config import MAY_CHANGE_ON_RESUME
+from training.data_order import DataOrder
 from training.progress import Reporter
-
-Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """What every trainer can be told. The defaults are the published recipe's."""
-
-    run_name: str
-    train_datasets: tuple[str, ...]
-    """for example [libero_10:traj0.9]; see demos.spec"""
-    val_datasets: tuple[str, ...] = ()
-    demos_root: str = "data/demos"
-    tracks_root: str = "data/tracks"
-    runs_root: str = "runs"
-    batch_size: int = 256
-    """samples an optimisation step, over all devices"""
-    gpu_max_bs: int = 64
-    """samples a device takes at once; gradients of several such parts are averaged"""
-    num_epochs: int | None = 100
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    lr: float = 1e-4
-    lr_schedule: Literal["cosine"] | None = None
-    """cosine: down to a hundredth at the end of whichever budget (epochs, steps, minutes) ends first"""
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    adam_betas: tuple[float, float] = (0.9, 0.95)
-    clip_grad: float = 0.0
-    """largest norm of the gradient; 0 for any"""
-    ema: float = 0.0
-    """decay of the averaged weights, which are then the ones that are saved; 0 for none"""
-    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
-    accelerator: str = "auto"
-    devices: int | str = 1
-    num_nodes: int = 1
-    threads: int | None = None
-    """CPU threads torch computes with"""
-    seed: int = 0
-    init_from: str | None = None
-    """checkpoint of the same kind and size whose weights a new run starts from (fine-tuning)"""
-    resume: bool = False
-    """continue the run of this name"""
-    log_interval: int = 50
-    val_interval: int = 1000
-    val_batches: int = 16
-    save_minutes: float = 5.0
-
-    @property
-    def compute_device(self) -> str:
-        """Where work is done that precedes training."""
-        on_gpu = self.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-        return "cuda" if on_gpu else "cpu"
-
-
-MAY_CHANGE_ON_RESUME = {
-    *("num_epochs", "max_steps", "max_minutes", "resume", "threads", "devices", "num_nodes", "accelerator"),
-    *("runs_root", "demos_root", "tracks_root", "val_datasets", "gpu_max_bs"),
-    *("log_interval", "val_interval", "val_batches", "save_minutes"),
-}
-
-
-class Recipe(ABC):
-    """What a trainer is to the loop: a model, samples and a loss."""
-
-    kind: str
-    model: nn.Module
-    num_samples: int
-
-    @abstractmethod
-    def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        """The training samples of these numbers, augmented; called from another thread than ``loss``."""
-
-    @abstractmethod
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean loss of ``self.model`` on a part of a batch, and further measures (scalars)."""
-
-    @abstractmethod
-    def evaluate(self, model: nn.Module, batches: int, device: torch.device) -> dict[str, float]:
-        """Measures of ``model`` on validation data; empty when there is none."""
-
-    @abstractmethod
-    def saved_config(self) -> dict[str, Any]:
-        """What is needed to build the model again."""
-
-    def info(self) -> dict[str, Any]:
-        """What else is good to know about a checkpoint."""
-        return {}
+from training.recipe import Batch, Recipe
+from training.stop_signals import stop_signals
+from training.typed_config import to_mapping
 
 
 class _Step(nn.Module):
@@ -129,37 +39,17 @@ class _Step(nn.Module):
         return self._loss(batch)
 
 
-class DataOrder:
-    """Numbers of the samples of each batch: every epoch is a new permutation, batches run across epoch borders."""
-
-    def __init__(self, num_samples: int, batch_size: int, seed: int):
-        self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
-        self._epoch, self._permutation = -1, np.empty(0, np.int64)
-
-    def __call__(self, step: int) -> np.ndarray:
-        """(batch_size,)"""
-        position, end = step * self.batch_size, (step + 1) * self.batch_size
-        parts = []
-        while position < end:
-            epoch, start = divmod(position, self.num_samples)
-            if epoch != self._epoch:
-                self._epoch = epoch
-                self._permutation = np.random.default_rng([self.seed, epoch]).permutation(self.num_samples)
-            parts.append(self._permutation[start : start + end - position])
-            position += len(parts[-1])
-        return np.concatenate(parts)
-
-
 class Trainer:
     """One run in ``runs_root/kind/run_name``; ``fit`` trains until a budget is used up or somebody stops it."""
 
-    def __init__(self, config: TrainingConfig, recipe: Recipe):
+    def __init__(self, recipe: Recipe):
+        config = recipe.config
         if config.num_epochs is None and config.max_steps is None and config.max_minutes is None:
             raise UserError("give num_epochs, max_steps or max_minutes, else training never ends")
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config, self.recipe = config, recipe
-        self.folder = run_folder(config, recipe.kind)
+        self.folder = config.run_folder(recipe.kind)
         self.fabric = Fabric(
             accelerator=config.accelerator,
             devices=config.devices,
@@ -216,10 +106,10 @@ class Trainer:
         before = self.elapsed
         measures: dict[str, float] = {}
         rank_zero = self.fabric.is_global_zero
-        with Reporter(self.folder if rank_zero else None, self.recipe.kind) as report, _stop_signals() as stopped:
+        with Reporter(self.folder if rank_zero else None, self.recipe.kind) as report, stop_signals() as stopped:
             report.line(self._describe())
             if rank_zero:
-                text = yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False)
+                text = yaml.safe_dump(to_mapping(self.config), sort_keys=False)
                 with replacing(self.folder / "config.yaml") as file:
                     file.write_text(text)
             for batch in self._batches():
@@ -313,7 +203,7 @@ class Trainer:
         if not self.fabric.is_global_zero:
             return
         state = {
-            "config": _plain(asdict(self.config)),
+            "config": to_mapping(self.config),
             "step": self.step,
             "elapsed": self.elapsed,
             "model": self.recipe.model.state_dict(),
@@ -331,7 +221,7 @@ class Trainer:
             "metrics": measures,
             **self.recipe.info(),
         }
-        config = {**self.recipe.saved_config(), "training": _plain(asdict(self.config))}
+        config = {**self.recipe.saved_config(), "training": to_mapping(self.config)}
         weights = checkpoint.unique_weights(self.average if self.average is not None else self.recipe.model)
         checkpoint.save(self.folder / "latest.safetensors", self.recipe.kind, config, weights, info)
 
@@ -343,7 +233,7 @@ class Trainer:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}); start the run again under another name") from None
-        ours = _plain(asdict(self.config))
+        ours = to_mapping(self.config)
         changed = [k for k, v in ours.items() if k not in MAY_CHANGE_ON_RESUME and state["config"].get(k) != v]
         if changed:
             name = changed[0]
@@ -357,7 +247,7 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    # -- odds and ends
+    # -- telling, and agreeing with the other devices
 
     def _describe(self) -> str:
         c = self.config
@@ -378,40 +268,3 @@ class Trainer:
 
     def _same_everywhere(self, value: float) -> float:
         return value if self.fabric.world_size == 1 else float(self.fabric.broadcast(value))
-
-
-def run_folder(config: TrainingConfig, kind: str) -> Path:
-    return Path(config.runs_root) / kind / config.run_name
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down: what YAML and JSON give back."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, instead of ending the process; a second one ends it at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def stop(number: int, frame: Any) -> None:
-        event.set()
-        restore()
-
-    for number in numbers:
-        signal.signal(number, stop)
-    try:
-        yield event
-    finally:
-        restore()

@@ -13,7 +13,7 @@ from tokenizer.tracks.metrics import trajectory_metrics
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 from tokenizer.tracks.motion import points_to_velocities
 from training import checkpoint
-from training.settings import from_mapping
+from training.typed_config import from_mapping
 
 SIDE, GAP = 192, 8
 """Pixels: of a panel, and between panels."""

@@ -1,4 +1,4 @@
-"""Configuration: typed, and nothing that nobody reads is accepted."""
+"""The command that all trainers share: helps, and explains what is wrong with a command line."""
 
 import subprocess
 import sys
@@ -7,30 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
+from policy import train_forward, train_inverse
 from tokenizer import train
-from tokenizer.tracks.model import TokenizerConfig
-from training.settings import from_mapping
-
-
-def test_a_config_survives_being_stored_as_a_mapping() -> None:
-    config = TokenizerConfig(num_tracks=16, causal_encoder="diag")
-    assert from_mapping(TokenizerConfig, config.to_dict(), "here") == config
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"num_trakcs": 4}, "unknown setting 'num_trakcs'"),
-        ({"num_tracks": "many"}, "num_tracks must be int, not 'many'"),
-        ({"img_shape": [128]}, "img_shape must have 2 entries"),
-        ({"cond_on_img": True}, "image-conditioned tokenizers are not supported"),
-        ({"causal_encoder": "sideways"}, "use true, false or diag"),
-        ({"views": ["top"]}, "loss_weights has no entry for the view 'top'"),
-    ],
-)
-def test_a_wrong_setting_is_named(values: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        from_mapping(TokenizerConfig, values, "here")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +32,15 @@ def test_help_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: python -m tokenizer.train" in shown
     assert "  hidden_dim: 768" in shown
     assert "run_name: ???" in shown
+
+
+@pytest.mark.parametrize(("main", "configs"), [(train_forward.main, "forward"), (train_inverse.main, "inverse")])
+def test_help_names_the_command_and_its_own_configs_only(
+    main, configs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--help"])
+    usage = capsys.readouterr().out.splitlines()[0]
+    assert usage.startswith(f"usage: python -m policy.train_{configs} [--config-name {{{configs},{configs}_small}}]")
 
 
 def test_a_command_ends_with_one_line_and_status_2(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From plain mappings (YAML, checkpoint metadata) to typed configuration, refusing what nobody reads."""
+"""Typed configuration (dataclasses) from and to plain mappings (YAML, JSON), refusing what nobody reads."""
 
 import dataclasses
 import types
@@ -33,6 +33,17 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if required and name not in values:
             raise UserError(f"{where}: the setting {name!r} is missing")
     return cls(**{name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()})
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """The dataclass ``config`` as YAML and JSON give it back: nested mappings, lists instead of tuples."""
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:

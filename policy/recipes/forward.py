@@ -1,0 +1,112 @@
+"""How forward dynamics is trained: on the tokenizer's codes for the motion that follows each frame."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from demos.dataset import FrameDataset
+from policy import augment
+from policy.augment import AugmentConfig
+from policy.forward_dynamics import ForwardConfig, ForwardDynamics
+from policy.recipes.code_cache import CodeCache, check_same_episodes
+from policy.recipes.models import load_pretrained_vision, load_tokenizer
+from policy.recipes.texts import prepare_texts
+from tokenizer.tracks.metrics import trajectory_metrics
+from tokenizer.tracks.recipe import track_frames
+from training.config import TrainingConfig
+from training.hydra_config import ConfigFiles
+from training.recipe import Batch, Measures, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardTraining(TrainingConfig):
+    """The settings of a training run of forward dynamics."""
+
+    motion_tokenizer_checkpoint: str
+    clip_grad: float = 1.0
+    model: ForwardConfig = field(default_factory=ForwardConfig)
+    augment: AugmentConfig = augment.OFF
+
+
+@dataclass(frozen=True)
+class ForwardData:
+    """Frames, the tracks from each of them on, these as codes (frames, codes), and the prepared instructions."""
+
+    frames: FrameDataset
+    tracks: FrameDataset
+    codes: np.ndarray
+    texts: Tensor
+
+
+class ForwardRecipe(Recipe[ForwardTraining]):
+    """Samples are images, instruction and the true codes; the loss is that of teacher forcing."""
+
+    kind = "forward_dynamics"
+    config_type = ForwardTraining
+    config_files = ConfigFiles(Path(__file__).parent / "config", default="forward", prefix="forward")
+    model: ForwardDynamics
+
+    def __init__(self, config: ForwardTraining):
+        super().__init__(config)
+        self.tokenizer, self.tokenizer_checkpoint = load_tokenizer(config.motion_tokenizer_checkpoint)
+        self.model = ForwardDynamics(config.model, self.tokenizer.config, self.tokenizer.quantize)
+        load_pretrained_vision(self.model.vision_encoder, config.model.vision_encoder)
+        self.data = self._data(config.train_datasets)
+        self.num_samples = len(self.data.frames)
+        if config.val_datasets:
+            self.validation_data = self._data(config.val_datasets)
+            self.num_validation_samples = len(self.validation_data.frames)
+
+    def _data(self, datasets: tuple[str, ...]) -> ForwardData:
+        c = self.config
+        views = self.tokenizer.config.views
+        frames = FrameDataset(
+            datasets, root=c.demos_root, tracks_root=c.tracks_root, keys={"images", "text"}, views=views
+        )
+        tracks = track_frames(c, datasets, self.tokenizer.config)
+        check_same_episodes(frames, tracks)
+        codes = CodeCache.of(c).encode(tracks, self.tokenizer, self.tokenizer_checkpoint.digest)
+        return ForwardData(frames, tracks, codes, prepare_texts(self.model.text_encoder, frames.texts, c.tracks_root))
+
+    def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        data, strengths = self.data, self.config.augment
+        images = augment.move_and_soften(data.frames.frames_in_batch(indices)["images"], strengths, rng)
+        return {
+            "images": torch.from_numpy(images),
+            "jitter": torch.from_numpy(augment.jitter(len(indices), strengths, rng)),
+            "text": data.texts[data.frames.text_ids(indices)],
+            "codes": torch.from_numpy(data.codes[indices]).long(),
+        }
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        images = augment.to_float(batch["images"], batch["jitter"], self.config.input_dtype)
+        loss, logits = self.model(images, batch["text"], batch["codes"])
+        return loss, {"code_accuracy": (logits.argmax(-1) == batch["codes"]).float().mean()}
+
+    def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
+        """Teacher-forced loss and accuracy; and how well greedily decoded tracks match the true ones."""
+        assert isinstance(model, ForwardDynamics)
+        self.tokenizer.to(device)
+        data = self.validation_data
+        images = augment.to_float(torch.from_numpy(data.frames.frames_in_batch(indices)["images"]).to(device))
+        text = data.texts[data.frames.text_ids(indices)].to(device)
+        codes = torch.from_numpy(data.codes[indices]).to(device).long()
+        loss, logits = model(images, text, codes)
+        predicted = model.predict(model.encode(images, text))
+        points = torch.from_numpy(data.tracks.frames_in_batch(indices)["tracks"]).to(device)
+        decoded = self.tokenizer.decode_points(model.quantize.indices_to_codes(predicted), points[:, :, :1])
+        return trajectory_metrics(decoded, points, self.tokenizer.config.img_shape) | {
+            "loss": loss,
+            "code_accuracy": (logits.argmax(-1) == codes).float().mean(),
+            "greedy_code_accuracy": (predicted == codes).float().mean(),
+        }
+
+    def saved_config(self) -> dict[str, Any]:
+        return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
+
+    def info(self) -> dict[str, Any]:
+        return {"tokenizer_digest": self.tokenizer_checkpoint.digest}

@@ -1,0 +1,164 @@
+"""How inverse dynamics is trained: motion codes, images, instruction and proprioception -> the actions taken there."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.errors import UserError
+from demos.dataset import FrameDataset
+from policy import augment
+from policy.augment import AugmentConfig
+from policy.inverse_dynamics import InverseConfig, InverseDynamics
+from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
+from policy.recipes.code_cache import CodeCache, check_same_episodes
+from policy.recipes.models import load_forward, load_pretrained_vision, load_tokenizer
+from policy.recipes.texts import prepare_texts
+from tokenizer.tracks.recipe import track_frames
+from training.config import TrainingConfig
+from training.hydra_config import ConfigFiles
+from training.recipe import Batch, Measures, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseTraining(TrainingConfig):
+    """The settings of a training run of inverse dynamics."""
+
+    motion_tokenizer_checkpoint: str
+    forward_dynamics_checkpoint: str | None = None
+    code_source: Literal["tokenizer", "forward", "mixed"] = "forward"
+    """whose codes condition the actions; mixed: for each sample one or the other, at random"""
+    code_dropout: float = 0.0
+    """part of the samples whose codes are blanked"""
+    pad_actions: Literal["zero", "repeat", "mask"] = "zero"
+    """targets past the end of an episode: zeros, the last action, or none"""
+    num_epochs: int | None = 250
+    gpu_max_bs: int = 256
+    clip_grad: float = 1.0
+    model: InverseConfig = field(default_factory=InverseConfig)
+    augment: AugmentConfig = augment.OFF
+
+    def __post_init__(self) -> None:
+        if self.code_source != "tokenizer" and self.forward_dynamics_checkpoint is None:
+            source = self.code_source
+            raise UserError(f"code_source={source} needs forward_dynamics_checkpoint=...; or use code_source=tokenizer")
+
+
+@dataclass(frozen=True)
+class InverseData:
+    """Frames with their actions, the codes (sources, frames, codes) to choose from, the prepared instructions, and
+    the displacements (frames, k, 9) to the next waypoints."""
+
+    frames: FrameDataset
+    codes: np.ndarray
+    texts: Tensor
+    waypoints: Tensor
+
+
+class InverseRecipe(Recipe[InverseTraining]):
+    """Samples are observations, codes and actions; the loss is the head's, and that of the waypoints."""
+
+    kind = "inverse_dynamics"
+    config_type = InverseTraining
+    config_files = ConfigFiles(Path(__file__).parent / "config", default="inverse", prefix="inverse")
+    model: InverseDynamics
+
+    def __init__(self, config: InverseTraining):
+        super().__init__(config)
+        self.tokenizer, self.tokenizer_checkpoint = load_tokenizer(config.motion_tokenizer_checkpoint)
+        self.model = InverseDynamics(config.model, self.tokenizer.config)
+        if self.model.vision_encoder is not None:
+            load_pretrained_vision(self.model.vision_encoder, config.model.vision_encoder)
+        self.data = self._data(config.train_datasets)
+        self.num_samples = len(self.data.frames)
+        if config.val_datasets:
+            self.validation_data = self._data(config.val_datasets)
+            self.num_validation_samples = len(self.validation_data.frames)
+        if config.model.cond_on_proprio and config.model.normalize_proprio:
+            self.model.set_proprio_statistics(torch.from_numpy(self.data.frames.proprio))
+
+    def _data(self, datasets: tuple[str, ...]) -> InverseData:
+        c = self.config
+        frames = FrameDataset(
+            datasets,
+            root=c.demos_root,
+            tracks_root=c.tracks_root,
+            keys={"images", "proprio", "actions", "text"},
+            views=self.tokenizer.config.views,
+            action_horizon=c.model.action_horizon,
+        )
+        texts = torch.zeros(len(frames.texts), 0)
+        if self.model.text_encoder is not None:
+            texts = prepare_texts(self.model.text_encoder, frames.texts, c.tracks_root)
+        return InverseData(frames, self._codes(datasets, frames), texts, waypoint_targets(frames, c.model.waypoints))
+
+    def _codes(self, datasets: tuple[str, ...], frames: FrameDataset) -> np.ndarray:
+        """Codes (sources, frames, codes), those of run time last."""
+        c, cache, sources = self.config, CodeCache.of(self.config), []
+        if c.code_source in ("tokenizer", "mixed"):
+            tracks = track_frames(c, datasets, self.tokenizer.config, mode="action")
+            check_same_episodes(frames, tracks)
+            sources.append(cache.encode(tracks, self.tokenizer, self.tokenizer_checkpoint.digest))
+        if c.code_source in ("forward", "mixed"):
+            assert c.forward_dynamics_checkpoint is not None
+            forward, found = load_forward(c.forward_dynamics_checkpoint, self.tokenizer_checkpoint)
+            texts = prepare_texts(forward.text_encoder, frames.texts, c.tracks_root)
+            sources.append(cache.predict(frames, forward, texts, found.digest, c.input_dtype))
+        return np.stack(sources)
+
+    def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        c, data = self.config, self.data
+        frames = data.frames.frames_in_batch(indices)
+        source = rng.integers(len(data.codes), size=len(indices))
+        actions, mask = pad_actions(frames["actions"], frames["action_mask"], c.pad_actions)
+        return {
+            "images": torch.from_numpy(augment.move_and_soften(frames["images"], c.augment, rng)),
+            "jitter": torch.from_numpy(augment.jitter(len(indices), c.augment, rng)),
+            "text": data.texts[frames["text_ids"]],
+            "proprio": torch.from_numpy(frames["proprio"]),
+            "codes": torch.from_numpy(data.codes[source, indices]),
+            "keep_codes": torch.from_numpy(rng.random(len(indices)) >= c.code_dropout),
+            "actions": torch.from_numpy(actions),
+            "mask": torch.from_numpy(mask),
+            "waypoints": data.waypoints[torch.from_numpy(indices)],
+        }
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        images = augment.to_float(batch["images"], batch["jitter"], self.config.input_dtype)
+        codes = self._code_vectors(batch["codes"]) * batch["keep_codes"][:, None, None]
+        actions, mask = batch["actions"], batch["mask"]
+        loss, predicted, waypoint_errors = self.model(
+            images, batch["text"], batch["proprio"], codes, actions, mask.float(), batch["waypoints"]
+        )
+        return loss, action_measures(predicted, actions, mask) | waypoint_measures(waypoint_errors)
+
+    def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
+        """Loss and errors with the codes of run time (forward dynamics' where there are any); loss without codes."""
+        data = self.validation_data
+        frames = {name: torch.from_numpy(x).to(device) for name, x in data.frames.frames_in_batch(indices).items()}
+        images, text = augment.to_float(frames["images"]), data.texts[frames["text_ids"].cpu()].to(device)
+        codes = self._code_vectors(torch.from_numpy(data.codes[-1, indices]).to(device))
+        actions, mask = frames["actions"], frames["action_mask"]
+        observation = (images, text, frames["proprio"])
+        targets = (actions, mask.float(), data.waypoints[torch.from_numpy(indices)].to(device))
+        loss, predicted, waypoint_errors = model(*observation, codes, *targets)
+        loss_without_codes, *_ = model(*observation, torch.zeros_like(codes), *targets)
+        return {
+            "loss": loss,
+            "loss_without_codes": loss_without_codes,
+            **action_measures(predicted, actions, mask),
+            **waypoint_measures(waypoint_errors),
+        }
+
+    def _code_vectors(self, indices: Tensor) -> Tensor:
+        self.tokenizer.quantize.to(indices.device)
+        return self.tokenizer.quantize.indices_to_codes(indices)
+
+    def saved_config(self) -> dict[str, Any]:
+        return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
+
+    def info(self) -> dict[str, Any]:
+        return {"tokenizer_digest": self.tokenizer_checkpoint.digest, "code_source": self.config.code_source}

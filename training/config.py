@@ -1,0 +1,74 @@
+"""What every trainer can be told; each adds settings of its own to these."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The settings of a training run. The defaults are the published recipe's."""
+
+    run_name: str
+    train_datasets: tuple[str, ...]
+    """for example [libero_10:traj0.9]; see demos.spec"""
+    val_datasets: tuple[str, ...] = ()
+    demos_root: str = "data/demos"
+    tracks_root: str = "data/tracks"
+    runs_root: str = "runs"
+    batch_size: int = 256
+    """samples an optimisation step, over all devices"""
+    gpu_max_bs: int = 64
+    """samples a device takes at once; gradients of several such parts are averaged"""
+    num_epochs: int | None = 100
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    lr: float = 1e-4
+    lr_schedule: Literal["cosine"] | None = None
+    """cosine: down to a hundredth at the end of whichever budget (epochs, steps, minutes) ends first"""
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    adam_betas: tuple[float, float] = (0.9, 0.95)
+    clip_grad: float = 0.0
+    """largest norm of the gradient; 0 for any"""
+    ema: float = 0.0
+    """decay of the averaged weights, which are then the ones that are saved; 0 for none"""
+    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    threads: int | None = None
+    """CPU threads torch computes with"""
+    seed: int = 0
+    init_from: str | None = None
+    """checkpoint of the same kind and size whose weights a new run starts from (fine-tuning)"""
+    resume: bool = False
+    """continue the run of this name"""
+    log_interval: int = 50
+    val_interval: int = 1000
+    val_batches: int = 16
+    save_minutes: float = 5.0
+
+    @property
+    def compute_device(self) -> str:
+        """Where work is done that precedes training."""
+        on_gpu = self.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+        return "cuda" if on_gpu else "cpu"
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """Of the images that models are given."""
+        return torch.bfloat16 if self.precision == "bf16-mixed" else torch.float32
+
+    def run_folder(self, kind: str) -> Path:
+        """Where a trainer of this ``kind`` keeps the run."""
+        return Path(self.runs_root) / kind / self.run_name
+
+
+MAY_CHANGE_ON_RESUME = {
+    *("num_epochs", "max_steps", "max_minutes", "resume", "threads", "devices", "num_nodes", "accelerator"),
+    *("runs_root", "demos_root", "tracks_root", "val_datasets", "gpu_max_bs"),
+    *("log_interval", "val_interval", "val_batches", "save_minutes"),
+}

@@ -1,0 +1,69 @@
+"""What a trainer is to the training loop: a model, samples, a loss, and measures on validation samples."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.config import TrainingConfig
+from training.hydra_config import ConfigFiles
+
+Batch = dict[str, Tensor]
+Measures = dict[str, Any]
+"""scalars; and whatever a recipe's own ``summarize`` makes scalars of"""
+Config = TypeVar("Config", bound=TrainingConfig)
+
+
+class Recipe(ABC, Generic[Config]):
+    """A recipe's constructor makes ``model`` and says how many samples there are; the loop does the rest.
+
+    ``training.command`` makes a command of it, ``training.trainer`` runs it.
+    """
+
+    kind: ClassVar[str]
+    """of the checkpoints it makes, and the folder of its runs"""
+    config_type: type[Config]
+    config_files: ClassVar[ConfigFiles]
+    validation_batch_size: ClassVar[int] = 32
+
+    model: nn.Module
+    num_samples: int
+    num_validation_samples: int = 0
+
+    def __init__(self, config: Config):
+        self.config = config
+        torch.manual_seed(config.seed)
+
+    @abstractmethod
+    def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        """The training samples of these numbers, augmented; called from another thread than ``loss``."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean loss of ``self.model`` on a part of a batch, and further measures (scalars)."""
+
+    @abstractmethod
+    def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
+        """Measures of ``model`` on the validation samples of these numbers."""
+
+    def summarize(self, parts: list[Measures]) -> dict[str, float]:
+        """One number for each measure, from those of all validation batches: their mean."""
+        return {name: float(np.mean([float(part[name]) for part in parts])) for name in parts[0]}
+
+    def evaluate(self, model: nn.Module, batches: int, device: torch.device) -> dict[str, float]:
+        """Measures on ``batches`` batches, spread evenly over the validation samples; empty where there are none."""
+        if not self.num_validation_samples:
+            return {}
+        size = min(self.validation_batch_size, self.num_validation_samples)
+        picks = np.linspace(0, self.num_validation_samples - 1, batches * size).astype(np.int64)
+        return self.summarize([self.measure(model, indices, device) for indices in picks.reshape(batches, size)])
+
+    @abstractmethod
+    def saved_config(self) -> dict[str, Any]:
+        """What is needed to build the model again."""
+
+    def info(self) -> dict[str, Any]:
+        """What else is good to know about a checkpoint."""
+        return {}
