@@ -69,7 +69,7 @@ class Amplify(nn.Module):
             prepared = None
             if inverse.text_encoder is not None:
                 prepared = inverse.text_encoder.prepare(text).to(self.device)
-            condition, _ = inverse.observe(
+            condition, _ = inverse.encode(
                 pixels,
                 prepared,
                 self._proprio(proprio, len(pixels)),

@@ -1,17 +1,30 @@
-"""Inverse dynamics: motion codes, and what is seen and felt now -> the actions that cause the motion (section 3.3)."""
+"""Inverse dynamics: motion codes and an observation -> the actions that cause the motion (AMPLIFY, section 3.3).
 
-from dataclasses import asdict, dataclass, field
+An observation is images, an instruction and proprioception. Encoders make features of it, these and the codes become
+condition tokens (``policy.condition_tokens``), and an action head attends to them.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
-from policy.heads.gaussian import GaussianHead
+from policy.condition_tokens import (
+    CodeTokens,
+    ConditionTokens,
+    Features,
+    ImageTokens,
+    ProprioToken,
+    TextToken,
+    given,
+)
+from policy.heads.gaussian import GaussianHead, GaussianHeadConfig
 from policy.kinematics import POSE_DIM, panda_hand_pose
-from policy.text import TEXT_DIM, TextConfig, build_text_encoder
-from policy.vision import VisionConfig, build_vision_encoder
-from policy.waypoints import Waypoints
+from policy.text import TEXT_DIM, PreprocessedText, TextConfig, WordsEncoder, build_text_encoder
+from policy.vision import ResNet18, SmallEncoder, VisionConfig, build_vision_encoder
+from policy.waypoints import WaypointTokens
 from tokenizer.tracks.model import TokenizerConfig
 
 
@@ -39,7 +52,7 @@ class InverseConfig:
     hand_pose: Literal["panda"] | None = None
     """the arm whose forward kinematics add the hand's pose to the proprioception"""
     waypoints: int = 0
-    """how many of the hand's next waypoints are predicted, and shown to the head (see ``policy.waypoints``)"""
+    """how many of the hand's next waypoints are predicted and become tokens (see ``policy.waypoints``)"""
     vision_encoder: VisionConfig = field(default_factory=VisionConfig)
     text_encoder: TextConfig = field(default_factory=TextConfig)
 
@@ -51,6 +64,21 @@ class InverseConfig:
         if self.waypoints and not (self.hand_pose and self.cond_on_img and self.cond_on_text):
             raise UserError("waypoints needs hand_pose=panda, cond_on_img=true and cond_on_text=true")
 
+    def gaussian_head(self, dim: int) -> GaussianHeadConfig:
+        """The head's part of it; ``dim`` is that of the condition tokens."""
+        return GaussianHeadConfig(
+            dim=dim,
+            horizon=self.action_horizon,
+            action_dim=self.action_dim,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            dropout=self.attn_pdrop,
+            std=self.std,
+            squash=self.action_squash,
+            squash_scale=self.action_squash_scale,
+            discount=self.action_loss_discount,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -58,6 +86,9 @@ class InverseConfig:
 class InverseDynamics(nn.Module):
     """Acts on condition tokens; which ones there are and in which order is fixed by ``config``."""
 
+    vision_encoder: SmallEncoder | ResNet18 | None
+    text_encoder: WordsEncoder | PreprocessedText | None
+    waypoints: WaypointTokens
     proprio_mean: Tensor
     proprio_std: Tensor
 
@@ -65,46 +96,42 @@ class InverseDynamics(nn.Module):
         super().__init__()
         self.config, self.tokenizer_config = config, tokenizer
         dim, views = tokenizer.hidden_dim, len(tokenizer.views)
-        self.vision_encoder = build_vision_encoder(config.vision_encoder, views) if config.cond_on_img else None
+        vision = build_vision_encoder(config.vision_encoder, views) if config.cond_on_img else None
+        self.vision_encoder = vision
         # the small vision encoder is told by the text what to look for, whether or not there is a text token
         self.reads_text = config.cond_on_text or (config.cond_on_img and config.vision_encoder.name == "small")
         self.text_encoder = build_text_encoder(config.text_encoder) if self.reads_text else None
-        if self.vision_encoder is not None:
-            self.img_proj = nn.Linear(views * self.vision_encoder.embed_dim, dim)
+        proprio_width = config.proprio_dim + (POSE_DIM if config.hand_pose else 0)
+        if config.normalize_proprio and config.cond_on_proprio:
+            self.register_buffer("proprio_mean", torch.zeros(proprio_width))
+            self.register_buffer("proprio_std", torch.ones(proprio_width))
+        kinds: dict[str, ConditionTokens] = {}
+        if vision is not None:
+            kinds["img_proj"] = ImageTokens(views, vision.embed_dim, dim)
         if config.cond_on_text:
-            self.text_proj = nn.Linear(TEXT_DIM, dim)
+            kinds["text_proj"] = TextToken(dim)
         if config.cond_on_proprio:
-            felt = config.proprio_dim + (POSE_DIM if config.hand_pose else 0)
-            self.proprio_proj = nn.Linear(felt, dim)
-            if config.normalize_proprio:
-                self.register_buffer("proprio_mean", torch.zeros(felt))
-                self.register_buffer("proprio_std", torch.ones(felt))
+            kinds["proprio_proj"] = ProprioToken(proprio_width, dim)
         if config.waypoints:
-            assert self.vision_encoder is not None
-            seen = views * self.vision_encoder.num_tokens * self.vision_encoder.embed_dim
-            self.waypoints = Waypoints(seen + felt + TEXT_DIM, dim, config.waypoints)
-        self.head = GaussianHead(
-            dim,
-            config.action_horizon,
-            config.action_dim,
-            config.num_layers,
-            config.num_heads,
-            config.attn_pdrop,
-            config.std,
-            config.action_squash,
-            config.action_squash_scale,
-            config.action_loss_discount,
-        )
+            assert vision is not None
+            width = views * vision.num_tokens * vision.embed_dim + proprio_width + TEXT_DIM
+            kinds["waypoints"] = WaypointTokens(width, dim, config.waypoints)
+        if config.cond_on_tracks:
+            kinds["codes"] = CodeTokens()
+        for name, module in kinds.items():  # the names that the weights have in checkpoints
+            self.add_module(name, module)
+        self.condition_tokens = tuple(kinds.values())
+        self.head = GaussianHead(config.gaussian_head(dim))
 
-    def feel(self, proprio: Tensor) -> Tensor:
+    def proprio_features(self, proprio: Tensor) -> Tensor:
         """Proprioception (b, 9) -> the same with the hand's pose, where the config asks for it."""
         return torch.cat([proprio, panda_hand_pose(proprio[:, :7])], 1) if self.config.hand_pose else proprio
 
     def set_proprio_statistics(self, proprio: Tensor) -> None:
         """Takes mean and deviation, used when ``normalize_proprio`` is set, from the training data (frames, 9)."""
-        felt = self.feel(proprio)
-        self.proprio_mean.copy_(felt.mean(0))
-        self.proprio_std.copy_(felt.std(0).clamp(min=1e-3))
+        features = self.proprio_features(proprio)
+        self.proprio_mean.copy_(features.mean(0))
+        self.proprio_std.copy_(features.std(0).clamp(min=1e-3))
 
     def condition(
         self, image_tokens: Tensor | None, text: Tensor | None, proprio: Tensor | None, codes: Tensor | None
@@ -113,28 +140,17 @@ class InverseDynamics(nn.Module):
 
         Image tokens (b, v, t, e), text features (b, 512), proprio (b, 9), codes (b, s, dim) -> (b, c, dim), (b, k, 9)
         """
-        c, tokens, ahead = self.config, [], None
-        if c.cond_on_img:
-            image_tokens = _given(image_tokens, "images")
-            tokens.append(self.img_proj(image_tokens.transpose(1, 2).flatten(2)))
-        if c.cond_on_text:
-            text = _given(text, "text")
-            tokens.append(self.text_proj(text).unsqueeze(1))
+        c = self.config
         if c.cond_on_proprio:
-            felt = self.feel(_given(proprio, "proprioception"))
+            proprio = self.proprio_features(given(proprio, "proprioception"))
             if c.normalize_proprio:
-                felt = (felt - self.proprio_mean) / self.proprio_std
-            tokens.append(self.proprio_proj(felt).unsqueeze(1))
+                proprio = (proprio - self.proprio_mean) / self.proprio_std
+        features = Features(image_tokens, text, proprio, codes=codes)
         if c.waypoints:
-            assert image_tokens is not None
-            assert text is not None
-            ahead, shown = self.waypoints(torch.cat([image_tokens.flatten(1), felt.to(text.dtype), text], 1))
-            tokens.append(shown)
-        if c.cond_on_tracks:
-            tokens.append(_given(codes, "motion codes"))
-        return torch.cat(tokens, 1), ahead
+            features = replace(features, waypoints=self.waypoints(features))
+        return torch.cat([kind.tokens(features) for kind in self.condition_tokens], 1), features.waypoints
 
-    def observe(
+    def encode(
         self,
         images: Tensor,
         text: Tensor | None,
@@ -146,7 +162,7 @@ class InverseDynamics(nn.Module):
 
         ``image_tokens`` may be given when a frozen encoder that is shared with forward dynamics has made them already.
         """
-        features = None if self.text_encoder is None else self.text_encoder(_given(text, "text"))
+        features = None if self.text_encoder is None else self.text_encoder(given(text, "text"))
         if self.vision_encoder is not None and image_tokens is None:
             image_tokens = self.vision_encoder(images, features)
         return self.condition(image_tokens, features, proprio, codes)
@@ -161,21 +177,15 @@ class InverseDynamics(nn.Module):
         mask: Tensor,
         waypoints: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The training step: loss, predicted actions (b, t, 7), and by how much waypoints are missed (b, k) in metres.
+        """The training step: loss, predicted actions (b, t, 7), and the waypoints' errors (b, k) in metres.
 
         ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the displacements to the next ones.
         """
-        condition, ahead = self.observe(images, text, proprio, codes)
+        condition, predicted_waypoints = self.encode(images, text, proprio, codes)
         losses, predicted = self.head.losses(condition, actions)
         losses = losses.mean(-1) * self.head.weights  # (b, t)
         loss = (losses * mask).sum() / mask.sum().clamp(min=1)
-        if ahead is None:
+        if predicted_waypoints is None:
             return loss, predicted, None
-        off = ahead - _given(waypoints, "waypoints")
-        return loss + off.abs().sum(-1).mean(), predicted, off.detach()[..., :3].norm(dim=-1) / 10
-
-
-def _given(value: Tensor | None, name: str) -> Tensor:
-    if value is None:
-        raise UserError(f"this inverse dynamics is conditioned on {name}, but none were given")
-    return value
+        errors = predicted_waypoints - given(waypoints, "waypoints")
+        return loss + errors.abs().sum(-1).mean(), predicted, errors.detach()[..., :3].norm(dim=-1) / 10

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policy.condition_tokens import ConditionTokens, Features, given
 from policy.kinematics import POSE_DIM
 
 
@@ -33,12 +34,15 @@ def next_changes(closing: np.ndarray, episode: np.ndarray, count: int) -> np.nda
 
 def displacements(poses: Tensor, now: Tensor) -> Tensor:
     """Poses (b, count, 9) to come and the present one (b, 9) -> what separates them: decimetres, x and y axis."""
-    ahead = poses - now.unsqueeze(1)
-    return torch.cat([ahead[..., :3] * 10, ahead[..., 3:]], -1)
+    difference = poses - now.unsqueeze(1)
+    return torch.cat([difference[..., :3] * 10, difference[..., 3:]], -1)
 
 
-class Waypoints(nn.Module):
-    """Predicts the next ``count`` waypoints as displacements from the hand's present pose, and what to make of them."""
+class WaypointTokens(ConditionTokens):
+    """Predicts the next ``count`` waypoints as displacements from the hand's present pose, and makes tokens of them.
+
+    ``width`` is that of image tokens, proprioception and text together.
+    """
 
     def __init__(self, width: int, dim: int, count: int, hidden: int = 256):
         super().__init__()
@@ -52,7 +56,13 @@ class Waypoints(nn.Module):
         )
         self.token = nn.Linear(POSE_DIM, dim)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (b, width) -> displacements (b, count, 9), see ``displacements``; tokens (b, count, dim)."""
-        ahead = self.predict(features).unflatten(-1, (self.count, POSE_DIM)).float()
-        return ahead, self.token(ahead)
+    def forward(self, features: Features) -> Tensor:
+        """The predicted displacements (b, count, 9), see ``displacements``."""
+        image_tokens, text = given(features.image_tokens, "images"), given(features.text, "text")
+        proprio = given(features.proprio, "proprioception").to(text.dtype)
+        predicted = self.predict(torch.cat([image_tokens.flatten(1), proprio, text], 1))
+        return predicted.unflatten(-1, (self.count, POSE_DIM)).float()
+
+    def tokens(self, features: Features) -> Tensor:
+        """One token (b, count, dim) for each predicted waypoint."""
+        return self.token(given(features.waypoints, "waypoints"))

@@ -1,6 +1,8 @@
 """The Gaussian action head: a transformer decoder from learned queries to the mean of a truncated normal."""
 
+from dataclasses import dataclass
 from math import sqrt
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,32 +20,42 @@ def truncated_normal_losses(actions: Tensor, mean: Tensor, std: Tensor, bound: T
     return -(log_density - torch.log(cdf(bound) - cdf(-bound) + 1e-6))
 
 
+@dataclass(frozen=True, kw_only=True)
+class GaussianHeadConfig:
+    """Everything that determines the head."""
+
+    dim: int
+    """of the condition tokens, and of the decoder"""
+    horizon: int
+    action_dim: int
+    num_layers: int
+    num_heads: int
+    dropout: float
+    std: float | Literal["learned"]
+    squash: bool
+    """tanh on the mean"""
+    squash_scale: float | Literal["learned"]
+    """the mean is multiplied by it; also where the distribution is cut off"""
+    discount: float
+    """of the losses, for each step into the future"""
+
+
 class GaussianHead(nn.Module):
-    """``act`` gives the mean. ``std`` and ``squash_scale`` are numbers or ``learned`` scalars (starting at 1)."""
+    """``act`` gives the mean. A ``learned`` std or scale is one scalar, which starts at 1."""
 
     weights: Tensor
+    """(t,) of the losses"""
 
-    def __init__(
-        self,
-        dim: int,
-        horizon: int,
-        action_dim: int,
-        num_layers: int,
-        num_heads: int,
-        dropout: float,
-        std: float | str,
-        squash: bool,
-        squash_scale: float | str,
-        discount: float,
-    ):
+    def __init__(self, config: GaussianHeadConfig):
         super().__init__()
-        self.squash = squash
-        self.latents = nn.Parameter(torch.randn(1, horizon, dim) * 0.02)
-        self.decoder = TransformerDecoder(horizon, dim, num_layers, num_heads, dropout)
-        self.action_proj = nn.Linear(dim, action_dim)
-        self.register_buffer("weights", discount ** torch.arange(horizon), persistent=False)  # (t,) of the losses
-        self.std = self._scalar(std)
-        self.action_squash_scale = self._scalar(squash_scale)
+        c = config
+        self.squash = c.squash
+        self.latents = nn.Parameter(torch.randn(1, c.horizon, c.dim) * 0.02)
+        self.decoder = TransformerDecoder(c.horizon, c.dim, c.num_layers, c.num_heads, c.dropout)
+        self.action_proj = nn.Linear(c.dim, c.action_dim)
+        self.register_buffer("weights", c.discount ** torch.arange(c.horizon), persistent=False)
+        self.std = self._scalar(c.std)
+        self.action_squash_scale = self._scalar(c.squash_scale)
 
     @staticmethod
     def _scalar(value: float | str) -> Tensor | float:

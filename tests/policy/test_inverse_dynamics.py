@@ -1,0 +1,114 @@
+"""Inverse dynamics: which inputs become condition tokens, in which order, under which names of weights."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from common.errors import UserError
+from policy.inverse_dynamics import InverseConfig, InverseDynamics
+from policy.text import TextConfig
+from policy.vision import VisionConfig
+from tokenizer.tracks.model import TokenizerConfig
+
+TOKENIZER = TokenizerConfig(num_tracks=4, hidden_dim=16, num_heads=2, codebook_size=16)
+ALL = InverseConfig(
+    num_layers=1,
+    num_heads=2,
+    cond_on_text=True,
+    normalize_proprio=True,
+    hand_pose="panda",
+    waypoints=2,
+    vision_encoder=VisionConfig("small", 32, channels=(4, 4), embed_dim=8, keypoints=2),
+    text_encoder=TextConfig("words", width=8, num_heads=2),
+)
+NO_IMAGES = replace(ALL, cond_on_img=False, waypoints=0)
+
+
+def inputs(batch: int = 2) -> tuple[torch.Tensor, ...]:
+    """Image tokens, text features, proprioception and codes as ``ALL`` and ``TOKENIZER`` want them."""
+    torch.manual_seed(1)
+    return torch.randn(batch, 2, 17, 8), torch.randn(batch, 512), torch.randn(batch, 9), torch.randn(batch, 15, 16)
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens"),
+    [
+        (ALL, 17 + 1 + 1 + 2 + 15),
+        (NO_IMAGES, 1 + 1 + 15),
+        (replace(NO_IMAGES, cond_on_text=False), 1 + 15),
+        (replace(ALL, cond_on_tracks=False), 17 + 1 + 1 + 2),
+    ],
+)
+def test_every_kind_of_input_becomes_its_tokens(config: InverseConfig, tokens: int) -> None:
+    condition, waypoints = InverseDynamics(config, TOKENIZER).condition(*inputs())
+    assert condition.shape == (2, tokens, 16)
+    assert (waypoints is not None) == bool(config.waypoints)
+    if waypoints is not None:
+        assert waypoints.shape == (2, 2, 9)
+
+
+def test_tokens_stand_in_the_order_images_text_proprioception_waypoints_codes() -> None:
+    model = InverseDynamics(ALL, TOKENIZER).eval()
+    images, text, proprio, codes = inputs()
+    before, _ = model.condition(images, text, proprio, codes)
+    changes = {
+        "images": (images + 1, text, proprio, codes),
+        "text": (images, text + 1, proprio, codes),
+        "proprio": (images, text, proprio + 1, codes),
+        "codes": (images, text, proprio, codes + 1),
+    }
+    changed = {
+        name: (model.condition(*given)[0] != before).any(-1).all(0).nonzero().squeeze(1).tolist()
+        for name, given in changes.items()
+    }
+    waypoints = [19, 20]  # they depend on all that is seen, not on the codes
+    assert changed["images"] == [*range(17), *waypoints]
+    assert changed["text"] == [17, *waypoints]
+    assert changed["proprio"] == [18, *waypoints]
+    assert changed["codes"] == list(range(21, 36))
+
+
+def test_weights_keep_the_names_that_checkpoints_have() -> None:
+    names = {name.split(".")[0] for name in InverseDynamics(ALL, TOKENIZER).state_dict()}
+    assert names == {
+        *("vision_encoder", "text_encoder", "img_proj", "text_proj", "proprio_proj", "proprio_mean", "proprio_std"),
+        *("waypoints", "head"),
+    }
+
+
+def test_a_copy_has_condition_tokens_of_its_own() -> None:
+    model = InverseDynamics(NO_IMAGES, TOKENIZER)
+    before, _ = model.condition(*inputs())
+    other = copy.deepcopy(model)
+    for parameter in other.parameters():
+        parameter.data.zero_()
+    assert torch.equal(model.condition(*inputs())[0], before)
+    assert not other.condition(*inputs())[0][:, :2].any()
+
+
+def test_what_a_policy_is_conditioned_on_has_to_be_given() -> None:
+    images, text, proprio, codes = inputs()
+    model = InverseDynamics(ALL, TOKENIZER)
+    with pytest.raises(UserError, match="conditioned on images"):
+        model.condition(None, text, proprio, codes)
+    with pytest.raises(UserError, match="conditioned on text"):
+        model.condition(images, None, proprio, codes)
+    with pytest.raises(UserError, match="conditioned on proprioception"):
+        model.condition(images, text, None, codes)
+    with pytest.raises(UserError, match="conditioned on motion codes"):
+        model.condition(images, text, proprio, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict.fromkeys(("cond_on_tracks", "cond_on_proprio", "cond_on_img"), False), "at least one of"),
+        ({"hand_pose": "panda", "cond_on_proprio": False}, "hand_pose is part of the proprioception"),
+        ({"waypoints": 1}, "waypoints needs"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        InverseConfig(**settings)
