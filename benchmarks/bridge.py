@@ -19,8 +19,8 @@ import numpy as np
 import zmq
 
 from common.cli import CommandParser, run
+from common.conventions import VIEWS
 from common.errors import UserError
-from demos.dataset import VIEWS
 from policy import DEFAULT_BUNDLE
 from policy.remote import PolicyClient, RemotePolicy, wire
 from policy.remote.wire import Encoding

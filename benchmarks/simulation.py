@@ -26,10 +26,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import cli
+from common.conventions import VIEWS
 from sim.evaluation.runner import run_episodes
 from sim.evaluation.worker import Job, Observation, Rules, play
 from sim.libero import assets, benchmark
-from sim.libero.env import SETTLE_ACTION, VIEWS, LiberoEnv
+from sim.libero.env import SETTLE_ACTION, LiberoEnv
 from sim.suites import SUITES
 
 PARTS = ("physics", "control", "rendering", "policy", "reset", "build", "other")

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from common.conventions import ACTION_DIM, HORIZON, PROPRIO_DIM, VIEWS
 from common.errors import UserError
 from common.files import OpenFiles
 from demos.hdf5 import DemoFileError, DemoReader
 from demos.spec import Mode, chosen_episodes, parse_specs
-from demos.tracks import METHOD, TrackFileError, TrackReader, track_folder
+from demos.tracks import METHOD, TrackFileError, TrackReader, normalized, resampled, track_folder
 
 KEYS = frozenset({"images", "proprio", "actions", "tracks", "text"})
-VIEWS = ("agentview", "eye_in_hand")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class FrameDataset:
         keys: Iterable[str] = KEYS,
         mode: Mode | None = None,
         views: tuple[str, ...] = VIEWS,
-        action_horizon: int = 16,
+        action_horizon: int = HORIZON,
         track_horizon: int | None = None,
         track_method: str = METHOD,
         episodes_with_tracks_only: bool = True,
@@ -77,7 +77,7 @@ class FrameDataset:
         self._track_readers = OpenFiles(TrackReader, limit=128)
         self._mapped: dict[tuple[int, int], np.ndarray | None] = {}
 
-        proprio, actions = [np.zeros((0, 9), np.float32)], [np.zeros((0, 7), np.float32)]
+        proprio, actions = [np.zeros((0, PROPRIO_DIM), np.float32)], [np.zeros((0, ACTION_DIM), np.float32)]
         for file, tracks, index in self._choose(spec, Path(root), Path(tracks_root), track_method):
             if "tracks" in self.keys and not tracks.exists():
                 if not episodes_with_tracks_only:
@@ -247,26 +247,3 @@ class FrameDataset:
         """(episode, step in it) of each frame, as plain integers."""
         episode = self._episode[indices]
         return zip(episode.tolist(), (indices - self._first[episode]).tolist(), strict=True)
-
-
-def normalized(points: np.ndarray, image_size: np.ndarray) -> np.ndarray:
-    """(..., 2) (col, row) pixels -> (row, col) in [-1, 1], clamped; what is not a number becomes pixel 0.
-
-    ``image_size`` (..., 2) is (height, width).
-    """
-    half = image_size / 2
-    pixels = np.array(points[..., ::-1], order="C")
-    pixels[~np.isfinite(pixels)] = 0
-    pixels -= half
-    pixels /= half
-    return np.clip(pixels, -1, 1, out=pixels)
-
-
-def resampled(values: np.ndarray, length: int) -> np.ndarray:
-    """Bring axis 1, time, to ``length`` by linear interpolation; the first and the last point stay what they are."""
-    if values.shape[1] == length:
-        return values
-    place = np.linspace(0, values.shape[1] - 1, length)
-    before = np.minimum(place.astype(int), values.shape[1] - 2)
-    weight = (place - before).astype(np.float32).reshape(-1, *[1] * (values.ndim - 2))
-    return values[:, before] * (1 - weight) + values[:, before + 1] * weight

@@ -14,8 +14,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from common.conventions import ACTION_DIM
 from common.errors import UserError
 from common.files import locked, replacing
+from demos.language import language_of
 
 
 class DemoFileError(UserError):
@@ -40,7 +42,7 @@ class Array:
 
 
 ARRAYS: dict[str, Array] = {
-    "actions": Array("actions", (7,)),
+    "actions": Array("actions", (ACTION_DIM,)),
     "states": Array("states", (None,)),
     "robot_states": Array("robot_states", (9,)),
     "rewards": Array("rewards", (), "uint8"),
@@ -349,18 +351,6 @@ def view_in(mapping: np.memmap, dataset: h5py.Dataset) -> np.ndarray | None:
     if offset is None:
         return None
     return np.ndarray(dataset.shape, dataset.dtype, buffer=mapping, offset=offset)
-
-
-def language_of(stem: str) -> str:
-    """The instruction that a LIBERO file name spells out (reference section 8).
-
-    >>> language_of("KITCHEN_SCENE10_put_the_butter_demo")
-    'put the butter'
-    """
-    stem = stem.removesuffix(".bddl").removesuffix("_demo")
-    if stem[:1].isupper() and "SCENE" in stem:
-        stem = stem.split("SCENE", 1)[1].lstrip("0123456789")
-    return stem.replace("_", " ").strip()
 
 
 _DAMAGED = "the file is cut short or damaged: collect or download it again"

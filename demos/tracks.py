@@ -2,7 +2,8 @@
 
 For every frame t and view the file holds the paths over the next 16 frames of 400 points that start on a fresh grid
 at t (after the episode's end the last frame repeats): ``root/<view>/tracks`` (T, 16, 400, 2) float32 in
-**(column, row) pixels** of the upright image, and ``root/<view>/vis`` (T, 16, 400) float32, 1 where visible.
+**(column, row) pixels** of the upright image, and ``root/<view>/vis`` (T, 16, 400) float32, 1 where visible. Models
+take points as ``normalized`` gives them.
 """
 
 from collections.abc import Mapping
@@ -17,9 +18,6 @@ from common.files import replacing
 
 METHOD = "uniform_400_reinit_16"
 """Folder name of the default tracks: a uniform grid of 400 points, started anew at every frame, followed for 16."""
-
-HORIZON = 16
-"""Frames over which each point is followed, its first one included."""
 
 
 class TrackFileError(UserError):
@@ -39,6 +37,29 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.points)
+
+
+def normalized(points: np.ndarray, image_size: np.ndarray) -> np.ndarray:
+    """(..., 2) (col, row) pixels -> (row, col) in [-1, 1], clamped; what is not a number becomes pixel 0.
+
+    ``image_size`` (..., 2) is (height, width).
+    """
+    half = image_size / 2
+    pixels = np.array(points[..., ::-1], order="C")
+    pixels[~np.isfinite(pixels)] = 0
+    pixels -= half
+    pixels /= half
+    return np.clip(pixels, -1, 1, out=pixels)
+
+
+def resampled(values: np.ndarray, length: int) -> np.ndarray:
+    """Bring axis 1, time, to ``length`` by linear interpolation; the first and the last point stay what they are."""
+    if values.shape[1] == length:
+        return values
+    place = np.linspace(0, values.shape[1] - 1, length)
+    before = np.minimum(place.astype(int), values.shape[1] - 2)
+    weight = (place - before).astype(np.float32).reshape(-1, *[1] * (values.ndim - 2))
+    return values[:, before] * (1 - weight) + values[:, before + 1] * weight
 
 
 def track_folder(root: str | Path, suite: str, demo_file: str | Path, method: str = METHOD) -> Path:

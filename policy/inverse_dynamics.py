@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from common.conventions import ACTION_DIM, HORIZON, PROPRIO_DIM
 from common.errors import UserError
 from policy.condition_tokens import (
     CodeTokens,
@@ -36,9 +37,9 @@ class InverseConfig:
     num_layers: int = 4
     num_heads: int = 8
     attn_pdrop: float = 0.1
-    action_dim: int = 7
-    proprio_dim: int = 9
-    action_horizon: int = 16
+    action_dim: int = ACTION_DIM
+    proprio_dim: int = PROPRIO_DIM
+    action_horizon: int = HORIZON
     std: float | Literal["learned"] = 0.1
     action_squash: bool = True
     action_squash_scale: float | Literal["learned"] = 1.0

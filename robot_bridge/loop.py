@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from common.conventions import CONTROL_FREQUENCY
 from robot_bridge.chunks import Joiner
 from robot_bridge.config import RobotConfig
 from robot_bridge.drivers.link import Picture, RobotLink
@@ -193,7 +194,7 @@ class ControlLoop:
         *,
         views: tuple[str, ...],
         image_size: tuple[int, int],
-        rate: float = 20.0,
+        rate: float = CONTROL_FREQUENCY,
         replan: int = 4,
         reference: HandReference | None = None,
         send: bool = True,

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-PROPRIO = 9
-"""Proprioception: 7 joint positions (rad) and 2 gripper finger positions (m)."""
+from common.conventions import PROPRIO_DIM as PROPRIO
 
 
 class BadObservation(ValueError):

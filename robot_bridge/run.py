@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.cli import run as run_command
+from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from policy.remote import PolicyClient
 from robot_bridge import logs
@@ -109,7 +110,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--server", default="tcp://127.0.0.1:5555", help="the policy server")
     parser.add_argument("--robot", default="twin", help="robot.yaml, or 'twin' (docs/robot.md)")
     parser.add_argument("--task", default="pick up the can", help="the instruction for the policy")
-    parser.add_argument("--rate", type=float, default=20.0, help="control rate in Hz; 20 as in training")
+    parser.add_argument("--rate", type=float, default=CONTROL_FREQUENCY, help="control rate in Hz; 20 as in training")
     parser.add_argument("--replan", type=int, default=4, help="ask for the next chunk after this many ticks")
     parser.add_argument("--join", choices=("blend", "ensemble"), default="blend", help="how chunks are joined")
     parser.add_argument("--seconds", type=float, help="run so long; without it until q or Ctrl-C")

@@ -19,6 +19,7 @@ import numpy as np
 import zmq
 
 from common.cli import run
+from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from robot_bridge.drivers.protocol import (
     CameraImage,
@@ -97,7 +98,7 @@ class Twin:
     state_address: str
     target_address: str
     image_size: int = 128
-    camera_rate: float = 20.0
+    camera_rate: float = CONTROL_FREQUENCY
     faults: Faults = field(default_factory=Faults)
     scene: str | None = None
 
@@ -255,7 +256,7 @@ def main(argv: list[str]) -> None:
         "--scene", metavar="FILE", help="MJCF to stand in, as 'python -m sim.scene' writes of LIBERO's tasks"
     )
     parser.add_argument("--image-size", type=int, default=128, help="height and width of the camera images")
-    parser.add_argument("--camera-rate", type=float, default=20.0, help="images a second; 0 renders none")
+    parser.add_argument("--camera-rate", type=float, default=CONTROL_FREQUENCY, help="images a second; 0 renders none")
     parser.add_argument("--fault", action="append", default=[], metavar="'NAME VALUE'", help="a fault from the start")
     arguments = parser.parse_args(argv)
     faults = Faults()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.conventions import PROPRIO_DIM
 from common.errors import UserError
 from policy.interface import Array, Text
 from policy.remote.client import PolicyClient, RemotePolicyError
@@ -38,7 +39,7 @@ class RemotePolicy:
 
     def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
         """Actions (b, horizon, 7) for images (b, v, h, w, 3) uint8 or in [0, 1], proprio (b, 9), text b strings."""
-        state = np.zeros((len(images), 9), np.float32) if proprio is None else np.asarray(proprio, np.float32)
+        state = np.zeros((len(images), PROPRIO_DIM), np.float32) if proprio is None else np.asarray(proprio, np.float32)
         most = self._max_batch
         return np.concatenate(
             [

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from demos.tracks import HORIZON, Tracks
+from common.conventions import HORIZON
+from demos.tracks import Tracks
 
 GRID = 20
 _VISIBLE_GROUPS = np.array([0, 1, 1, 0, 0, 0], dtype=np.uint8)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.conventions import CONTROL_FREQUENCY
 from demos.hdf5 import DemoHeader, DemoWriter
 from demos.tracks import TrackWriter, track_folder
 from sim.libero import benchmark
@@ -117,7 +118,7 @@ def _header(env: "LiberoEnv", settings: CollectionSettings) -> DemoHeader:
                 for key, value in robot.controller_config.items()
                 if isinstance(value, str | int | float | bool | list | type(None))
             },
-            "control_freq": benchmark.CONTROL_FREQUENCY,
+            "control_freq": CONTROL_FREQUENCY,
             "camera_names": list(CAMERAS.values()),
             "camera_heights": settings.image_size,
             "camera_widths": settings.image_size,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from demos.dataset import VIEWS
+from common.conventions import VIEWS
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
 from sim.evaluation.worker import Job, Rules
 from sim.pictures.inputs import Clip, Frame

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.conventions import VIEWS
 from common.errors import UserError
-from demos.dataset import VIEWS
 from policy import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
+from common.conventions import CONTROL_FREQUENCY, VIEWS
 from common.cores import pin
 from common.errors import UserError
-from demos.dataset import VIEWS
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
 from sim.evaluation.results import EpisodeResult
-from sim.libero import benchmark
 from sim.suites import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -203,9 +202,7 @@ class _Film:
         self._only_failures = rules.video == "failures"
         self._folder, self._key = rules.video_folder, job.key
         hidden = video_path(self._folder, job.key, success=False)
-        self._writer = (
-            None if rules.video == "none" else VideoWriter(hidden, benchmark.CONTROL_FREQUENCY / STEPS_PER_FRAME)
-        )
+        self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
 
     def wants_frame(self, step: int) -> bool:
         return self._writer is not None and step % STEPS_PER_FRAME == 0

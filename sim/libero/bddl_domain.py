@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
+from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from sim.libero import benchmark
 
@@ -45,7 +46,7 @@ def build(task: benchmark.Task, assets: Path, cameras: list[str]) -> Any:
             use_camera_obs=False,
             has_renderer=False,
             has_offscreen_renderer=False,
-            control_freq=benchmark.CONTROL_FREQUENCY,
+            control_freq=CONTROL_FREQUENCY,
             ignore_done=True,
             hard_reset=False,
             camera_names=cameras,

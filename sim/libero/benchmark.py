@@ -19,11 +19,8 @@ import numpy as np
 import yaml
 
 from common.errors import UserError
-from demos.hdf5 import language_of
+from demos.language import language_of
 from sim.suites import SUITES
-
-CONTROL_FREQUENCY = 20
-"""Control steps per second of simulated time."""
 
 
 class LiberoMissing(UserError):

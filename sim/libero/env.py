@@ -17,8 +17,8 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from common.conventions import CONTROL_FREQUENCY, VIEWS
 from common.errors import UserError
-from demos.dataset import VIEWS
 from sim.libero import bddl_domain, benchmark
 from sim.libero.assets import resolve
 from sim.libero.control_step import ControlLoop
@@ -61,7 +61,7 @@ class LiberoEnv(gymnasium.Env):
         RenderingUnavailable: when the first image is asked for where there is no GL.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": benchmark.CONTROL_FREQUENCY}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_FREQUENCY}  # noqa: RUF012
 
     def __init__(
         self,

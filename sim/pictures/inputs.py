@@ -11,11 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from common.conventions import CONTROL_FREQUENCY, HORIZON, VIEWS
 from common.errors import UserError
-from demos.dataset import VIEWS, normalized, resampled
 from demos.hdf5 import DemoReader
-from demos.tracks import HORIZON, TrackFileError, TrackReader, track_folder
-from sim.libero.benchmark import CONTROL_FREQUENCY
+from demos.tracks import TrackFileError, TrackReader, normalized, resampled, track_folder
 
 BLACK = "black"
 """Stands for a camera that is not there."""

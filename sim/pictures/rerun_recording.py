@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
-from sim.libero.benchmark import CONTROL_FREQUENCY
 from sim.pictures.inputs import Frame
 from sim.pictures.overlay import SAMPLE_COLORS, moving, time_colors, to_pixels
 from sim.pictures.predictions import Prediction

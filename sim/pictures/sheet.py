@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sim.libero.benchmark import CONTROL_FREQUENCY
+from common.conventions import CONTROL_FREQUENCY
 from sim.pictures.inputs import Frame, resize
 from sim.pictures.overlay import draw_fan, draw_tracks, moving, tail, token_colors
 from sim.pictures.predictions import Prediction

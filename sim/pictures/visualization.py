@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
+from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from common.files import replacing
-from sim.libero.benchmark import CONTROL_FREQUENCY
 from sim.pictures.inputs import Clip, Frame
 from sim.pictures.predictions import Prediction, Predictor, mean_metrics
 from sim.pictures.rerun_recording import RerunRecording

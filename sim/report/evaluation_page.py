@@ -8,16 +8,15 @@ from typing import Any
 
 import cv2
 
+from common.conventions import CONTROL_FREQUENCY, VIEWS
 from common.errors import UserError
 from common.files import replacing
-from demos.dataset import VIEWS
-from demos.hdf5 import language_of
+from demos.language import language_of
 from sim.evaluation.comparison import compare, paired
 from sim.evaluation.prediction_log import PredictedTracks, tracks_path
 from sim.evaluation.replay import replay_command
 from sim.evaluation.results import Results, Score
 from sim.evaluation.worker import STEPS_PER_FRAME, video_path
-from sim.libero.benchmark import CONTROL_FREQUENCY
 from sim.report import page_elements
 from sim.report.page_elements import escape
 

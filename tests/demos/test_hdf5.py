@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import demos.hdf5
-from demos.hdf5 import ARRAYS, DemoFileError, DemoReader, DemoWriter, Episode, language_of
+from demos.hdf5 import ARRAYS, DemoFileError, DemoReader, DemoWriter, Episode
 from tests.demos.examples import HEADER, make_episode
 
 ROOT = Path(__file__).parents[2]
@@ -307,9 +307,3 @@ def test_an_episode_with_arrays_of_different_lengths_cannot_be_made() -> None:
     episode = make_episode(steps=5)
     with pytest.raises(ValueError, match="ee_pos has shape"):
         Episode(**{**episode.__dict__, "ee_pos": episode.ee_pos[:4]})
-
-
-def test_language_agrees_with_golden(golden: Path) -> None:
-    torch = pytest.importorskip("torch")
-    language = torch.load(golden / "functions.pt", weights_only=True)["language"]
-    assert [language_of(name) for name in language["names"]] == language["text"]

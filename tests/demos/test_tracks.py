@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import demos.tracks
-from demos.tracks import TrackFileError, TrackReader, Tracks, TrackWriter, track_folder
+from demos.tracks import TrackFileError, TrackReader, Tracks, TrackWriter, normalized, resampled, track_folder
 from tests.demos.examples import make_tracks
 
 
@@ -88,3 +88,29 @@ def test_a_view_without_tracks_is_named(tmp_path: Path) -> None:
 def test_points_and_visibility_must_fit() -> None:
     with pytest.raises(ValueError, match="not"):
         Tracks(np.zeros((3, 16, 4, 2)), np.zeros((3, 16, 5)))
+
+
+def test_points_agree_with_golden(golden: Path) -> None:
+    torch = pytest.importorskip("torch")
+    functions = torch.load(golden / "functions.pt", weights_only=True)
+    case = functions["normalize_traj"]  # its pixels are (row, column)
+    points = normalized(case["pix"].numpy()[..., ::-1], np.array(case["img_shape"]))
+    np.testing.assert_allclose(points, case["out"].numpy(), atol=1e-6)
+
+    case = functions["interpolate"]  # (b, t, n, 2) and (b, v, t, n, 2)
+    np.testing.assert_allclose(resampled(case["x4"].numpy(), 8), case["linear_8"].numpy(), atol=1e-5)
+    found = resampled(case["x5"].flatten(0, 1).numpy(), 13)
+    np.testing.assert_allclose(found, case["linear5_13"].flatten(0, 1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 5, 9])
+def test_resampling_keeps_the_first_and_the_last_point(length: int) -> None:
+    values = make_tracks(steps=3, horizon=5)["agentview"].points
+    found = resampled(values, length)
+    assert found.shape == (3, length, *values.shape[2:])
+    np.testing.assert_allclose(found[:, [0, -1]], values[:, [0, -1]], atol=1e-6)
+
+
+def test_what_is_not_a_number_becomes_the_first_pixel() -> None:
+    points = np.array([[np.nan, 4.0], [np.inf, 8.0]], np.float32)
+    np.testing.assert_array_equal(normalized(points, np.array([8, 8])), [[0, -1], [1, -1]])

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.conventions import VIEWS
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
 from demos.tracks import Tracks, TrackWriter, track_folder
 
-VIEWS = ("agentview", "eye_in_hand")
 SIZE, TRACKS = 32, 16
 
 

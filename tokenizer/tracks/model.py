@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.conventions import HORIZON, VIEWS
 from common.errors import UserError
 from tokenizer.fsq import FSQ
 from tokenizer.tracks.head_loss import HeadParts, head_loss
@@ -24,9 +25,9 @@ from tokenizer.transformer import TransformerDecoder, TransformerEncoder, causal
 class TokenizerConfig:
     """Everything that determines a motion tokenizer's function. The defaults are the published sizes."""
 
-    views: tuple[str, ...] = ("agentview", "eye_in_hand")
+    views: tuple[str, ...] = VIEWS
     num_tracks: int = 400
-    track_pred_horizon: int = 16
+    track_pred_horizon: int = HORIZON
     """points a trajectory; there is one velocity, and one code, less"""
     img_shape: tuple[int, int] = (128, 128)
     """(height, width) whose pixels the motion classes count"""

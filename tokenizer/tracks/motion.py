@@ -6,7 +6,6 @@ The tokenizer's decoder classifies where a point moves inside a small window of 
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
@@ -17,14 +16,8 @@ def _half(size: Size, like: Tensor) -> Tensor:
     return torch.tensor(size, dtype=like.dtype, device=like.device) / 2
 
 
-def normalize(pixels: Tensor, size: Size) -> Tensor:
-    """(..., 2) pixels (row, col) -> [-1, 1], clamped."""
-    half = _half(size, pixels)
-    return ((pixels - half) / half).clamp(-1, 1)
-
-
 def unnormalize(points: Tensor, size: Size) -> Tensor:
-    """(..., 2) in [-1, 1] -> pixels (row, col); the inverse of ``normalize`` inside the image."""
+    """(..., 2) in [-1, 1] -> pixels (row, col); ``demos.tracks.normalized`` goes the other way."""
     half = _half(size, points)
     return points * half + half
 
@@ -72,10 +65,3 @@ def logits_to_velocities(logits: Tensor, size: Size, window: Size) -> Tensor:
     """(..., classes) -> (..., 2): velocity of the likeliest class (the first of equals); carries no gradient."""
     # softmax before argmax, as published: values that differ only below float resolution become ties there
     return classes_to_velocities(logits.detach().softmax(-1).argmax(-1), size, window)
-
-
-def interpolate(values: Tensor, length: int) -> Tensor:
-    """(..., t, d) -> (..., length, d), linear in time with the end points kept."""
-    flat = values.reshape(-1, *values.shape[-2:]).transpose(1, 2)
-    resampled = F.interpolate(flat, size=length, mode="linear", align_corners=True)
-    return resampled.transpose(1, 2).reshape(*values.shape[:-2], length, values.shape[-1])

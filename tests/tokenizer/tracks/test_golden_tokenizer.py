@@ -65,8 +65,6 @@ def test_golden_motion_functions(golden: Path) -> None:
     start = case["points"].narrow(case["time_dim"], 0, 1)
     assert close(motion.velocities_to_points(velocities, start), case["back"])
 
-    case = functions["normalize_traj"]
-    assert close(motion.normalize(case["pix"], tuple(case["img_shape"])), case["out"])
     case = functions["unnormalize_traj"]
     assert close(motion.unnormalize(case["traj"], tuple(case["img_shape"])), case["out"])
 
@@ -95,14 +93,6 @@ def test_golden_grid_queries(golden: Path) -> None:
     for case in load(golden, "functions")["grid_queries"].values():
         if "views" in case:
             assert close(motion.grid_queries(case["views"], case["n_tracks"]), case["standard"], 1e-6)
-
-
-def test_golden_interpolate(golden: Path) -> None:
-    data = load(golden, "functions")["interpolate"]
-    over_tracks = motion.interpolate(data["x4"].transpose(1, 2), 8).transpose(1, 2)  # (b, t, n, 2)
-    assert close(over_tracks, data["linear_8"])
-    over_tracks = motion.interpolate(data["x5"].transpose(2, 3), 13).transpose(2, 3)  # (b, v, t, n, 2)
-    assert close(over_tracks, data["linear5_13"])
 
 
 def test_golden_metrics(golden: Path) -> None:
