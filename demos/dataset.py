@@ -239,9 +239,9 @@ class FrameDataset:
                 points.append(tracks.points[0, : self.action_horizon])
                 vis.append(tracks.vis[0, : self.action_horizon])
         paths = resampled(normalized(np.stack(points), np.array(sizes, np.float32)[:, None, None]), self.track_horizon)
-        seen = resampled(np.stack(vis), self.track_horizon)
+        visibility = resampled(np.stack(vis), self.track_horizon)
         shape = (len(indices), len(self.views))
-        return paths.reshape(*shape, *paths.shape[1:]), seen.reshape(*shape, *seen.shape[1:])
+        return paths.reshape(*shape, *paths.shape[1:]), visibility.reshape(*shape, *visibility.shape[1:])
 
     def _steps(self, indices: np.ndarray) -> Iterable[tuple[int, int]]:
         """(episode, step in it) of each frame, as plain integers."""

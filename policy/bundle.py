@@ -1,6 +1,5 @@
 """Puts a tokenizer, forward dynamics and inverse dynamics into one file that ``policy.load_policy`` opens."""
 
-from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def _shares_vision(
 
 
 def main(argv: list[str]) -> None:
-    parser = ArgumentParser(prog="python -m policy.bundle", description=__doc__)
+    parser = cli.CommandParser("policy.bundle", __doc__)
     parser.add_argument("--mt_ckpt", type=Path, required=True, help="motion tokenizer (latest.safetensors of its run)")
     parser.add_argument("--fd_ckpt", type=Path, required=True, help="forward dynamics trained with that tokenizer")
     parser.add_argument("--id_ckpt", type=Path, required=True, help="inverse dynamics trained with that tokenizer")

@@ -6,7 +6,6 @@ the first of them, and buffers that follow from the config are dropped.
 
 import pathlib
 import pickle
-from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,7 @@ def convert(path: Path) -> Amplify:
 
 
 def main(argv: list[str]) -> None:
-    parser = ArgumentParser(prog="python -m policy.import_official", description=__doc__)
+    parser = cli.CommandParser("policy.import_official", __doc__)
     parser.add_argument("bundle", type=Path, help="a published AMPLIFY bundle (.pt)")
     parser.add_argument("--out", type=Path, help="where to write ours (default: beside it, as .safetensors)")
     args = parser.parse_args(argv)

@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from common.errors import UserError
 from policy import bundle, load_policy, train_forward, train_inverse
 from policy.interface import Policy
-from policy.recipes.action_targets import pad_actions
 from tests.policy.tiny import (
     SIZE,
     TRACKS,
@@ -134,12 +133,3 @@ def test_the_checkpoints_bundle_into_a_policy_that_acts(trained: Path, tmp_path:
 
     policy.blank_codes = True
     assert not np.allclose(one, policy.act(images[:1], None, text[:1]))
-
-
-@pytest.mark.parametrize("how", ["zero", "repeat", "mask"])
-def test_padding_past_the_end_of_an_episode(how: str) -> None:
-    actions, mask = np.zeros((1, 4, 7), np.float32), np.array([[True, True, False, False]])
-    actions[:, :2] = [[1.0] * 7, [2.0] * 7]
-    padded, counted = pad_actions(actions, mask, how)
-    assert padded[0, :, 0].tolist() == ([1, 2, 2, 2] if how == "repeat" else [1, 2, 0, 0])
-    assert counted[0].tolist() == ([True, True, False, False] if how == "mask" else [True] * 4)

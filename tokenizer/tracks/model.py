@@ -159,7 +159,7 @@ class MotionTokenizer(nn.Module):
         """
         c = self.config
         codes, indices = self.encode(points_to_velocities(points))
-        seen = points if tracks is None else points[:, :, :, tracks]
-        classes = motion_classes(seen[:, :, :-1], seen[:, :, 1:], c.img_shape, c.rel_cls_img_size)
+        targets = points if tracks is None else points[:, :, :, tracks]
+        classes = motion_classes(targets[:, :, :-1], targets[:, :, 1:], c.img_shape, c.rel_cls_img_size)
         weights = torch.tensor([c.loss_weights[view] for view in c.views], device=points.device)
         return head_loss(self.decoder.parts(codes, tracks), classes, weights), indices
