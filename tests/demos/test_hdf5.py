@@ -199,7 +199,9 @@ while True:
 def test_killing_at_any_moment_loses_no_finished_episode(task_file: Path) -> None:
     rng = np.random.default_rng(0)
     finished = 0
-    for _ in range(4):
+    for kills in range(40):
+        if kills >= 4 and finished > 4:
+            break  # a busy machine needs more than four rounds to finish more than four episodes
         process = subprocess.Popen(
             [sys.executable, "-c", BUSY_WRITER, str(task_file)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
