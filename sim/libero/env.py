@@ -48,7 +48,7 @@ class LiberoEnv(gymnasium.Env):
     ``truncated`` that ``max_steps`` have passed. **Info** has the ``instruction``, ``success`` and ``steps``.
 
     Args:
-        suite: one of ``sim.libero.benchmark.SUITES``.
+        suite: one of ``sim.suites.SUITES``.
         task: index of the task in its suite.
         assets: folder of LIBERO's assets; found as ``sim.libero.assets.resolve`` says if absent.
         image_size: height and width of the images, one number where they are the same.
