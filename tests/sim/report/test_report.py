@@ -301,7 +301,7 @@ def test_an_episode_plays_with_its_predicted_motion(browser: Any, folder: Path):
         "const s = document.getElementById('step'); s.value = 20; s.dispatchEvent(new Event('input'));"
     )
     wait_until(lambda: abs(browser.execute_script(f"{video}.currentTime") - 1.05) < 0.01)
-    assert wait_until(lambda: find("#now").text) == "step 20 of 40, 1.00 s"
+    wait_until(lambda: find("#now").text == "step 20 of 40, 1.00 s")
     assert browser.execute_script(f"{video}.paused")
     find("#overlay").click()
     wait_until(lambda: lit(browser) == 0)
