@@ -294,6 +294,10 @@ class DemoReader:
             return language_of(self.path.stem)
         return "".join(instruction).strip()  # some LIBERO files hold a list of characters
 
+    def attributes_of(self, index: int) -> dict[str, Any]:
+        """The attributes of an episode, as ``Episode.attributes`` has them."""
+        return dict(self._data[self.names[index]].attrs)
+
     def steps(self, index: int) -> int:
         """The number of control steps of an episode."""
         return self._dataset(index, "actions").shape[0]

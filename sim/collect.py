@@ -15,6 +15,7 @@ from pathlib import Path
 from common import cli
 from common.cli import not_negative, positive
 from sim.collection.collector import collect
+from sim.collection.kept_environment import Rendering
 from sim.collection.quota import Quota
 from sim.collection.recording import CollectionSettings
 from sim.libero import assets, benchmark
@@ -55,9 +56,7 @@ def main(argv: list[str]) -> int:
     print(f"assets: {found}")
     settings = CollectionSettings(
         arguments.out,
-        str(found.path),
-        arguments.image_size,
-        arguments.fast_render,
+        Rendering(str(found.path), arguments.image_size, arguments.fast_render),
         arguments.noise,
         not arguments.no_pushes,
     )

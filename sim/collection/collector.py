@@ -69,7 +69,7 @@ def collect(
 
 def _merge(pool: ProcessPoolExecutor, settings: CollectionSettings, quota: Quota) -> None:
     """Merge the episodes of a task into its file, if that has not been done."""
-    if demo_path(settings.out, quota.task).with_suffix(".parts").exists() and quota.done:
+    if demo_path(settings.out, quota.task.suite, quota.task).with_suffix(".parts").exists() and quota.done:
         pool.submit(merge_task, settings, quota.task.suite, quota.task.index).result()
 
 
@@ -77,5 +77,5 @@ def _line(quotas: list[Quota], quota: Quota) -> str:
     done, total = sum(q.done for q in quotas), sum(q.wanted for q in quotas)
     return (
         f"[{done}/{total}] {quota.task.suite} {quota.task.index}: {quota.done} of {quota.wanted}, "
-        f"{quota.failures} failed, {quota.seconds[-1]:.1f} s"
+        f"{quota.failures} failed" + (f", {quota.seconds[-1]:.1f} s" if quota.seconds else "")
     )
