@@ -139,7 +139,7 @@ def main(argv: list[str]) -> int:
     found = assets.resolve(options.assets)
     policy = _policy(options)
     about = {} if policy is None else policy.describe()
-    settings = _settings(options, suites, about, found)
+    settings = _settings(options, about, found)
     out = options.out or Path("results") / f"{time.strftime('%Y%m%d-%H%M%S')}-{'+'.join(suites)}"
     context = {
         "command": shlex.join(["python", "-m", "sim.eval", *argv]),
@@ -207,9 +207,7 @@ def _policy(options: argparse.Namespace) -> "Policy | None":
     return policy
 
 
-def _settings(
-    options: argparse.Namespace, suites: list[str], about: dict[str, Any], found: assets.Assets
-) -> EvaluationSettings:
+def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.Assets) -> EvaluationSettings:
     """What decides the scores of this run. ``about``: how the policy describes itself; nothing for the expert."""
     if not about:
         execution = "expert, every step"
@@ -218,7 +216,6 @@ def _settings(
     installed = versions()
     return EvaluationSettings(
         policy=f"{about['name']} {about['hash']}" if about else "expert",
-        suites=tuple(suites),
         seed=options.seed,
         execution=execution,
         blank_codes=options.blank_codes,

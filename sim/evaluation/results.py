@@ -52,7 +52,6 @@ class EvaluationSettings:
 
     policy: str
     """``expert``, or the name of a bundle and the SHA-256 of its file."""
-    suites: tuple[str, ...]
     seed: int
     execution: str
     """How chunks of actions are executed, e.g. ``open loop, 8 steps``."""
@@ -184,7 +183,9 @@ class Results:
             content = json.loads(path.read_text())
             if content["format"] != FORMAT:
                 raise UserError(f"{path} has format {content['format']}, this version reads {FORMAT}")
-            settings = EvaluationSettings(**content["settings"] | {"suites": tuple(content["settings"]["suites"])})
+            old = dict(content["settings"])
+            old.pop("suites", None)  # They decide no score, but were once listed.
+            settings = EvaluationSettings(**old)
             episodes = [EpisodeResult(**episode) for episode in content["episodes"]]
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
@@ -197,6 +198,8 @@ class Results:
     @classmethod
     def open(cls, path: Path, settings: EvaluationSettings, context: dict[str, Any]) -> "Results":
         """Continue the file if it exists, else begin it. Episodes that broke are forgotten, to be run again.
+
+        Other suites, tasks and numbers of episodes may be added; ``earlier_commands`` then keeps who asked for what.
 
         Raises:
             ResultsMismatch: the file was made with other settings.
@@ -213,6 +216,9 @@ class Results:
                     "the settings to continue it"
                 )
         episodes = {key: episode for key, episode in old.episodes.items() if episode.error is None}
+        commands = [*old.context.get("earlier_commands", []), old.context.get("command")]
+        if earlier := [command for command in dict.fromkeys(commands) if command and command != context.get("command")]:
+            context = context | {"earlier_commands": earlier}
         return cls(path, settings, context, episodes)
 
 

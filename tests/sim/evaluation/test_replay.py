@@ -12,7 +12,7 @@ from sim.evaluation.replay import replay_command
 from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
 
 SETTINGS = EvaluationSettings(
-    policy="mine 0123", suites=("libero_10",), seed=7, execution="open loop, 4 steps", blank_codes=True, max_steps=60,
+    policy="mine 0123", seed=7, execution="open loop, 4 steps", blank_codes=True, max_steps=60,
     settle_steps=5, fast_render=True, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
 )  # fmt: skip
 EPISODE = EpisodeResult("libero_10", 3, "put_it_there", 12, 12, 19, False, 60, 1.5)

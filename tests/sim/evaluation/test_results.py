@@ -10,7 +10,7 @@ from common.errors import UserError
 from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results, ResultsMismatch, Score, wilson
 
 SETTINGS = EvaluationSettings(
-    policy="expert", suites=("libero_10",), seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
+    policy="expert", seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
     settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
 )  # fmt: skip
 
@@ -56,7 +56,36 @@ def test_a_run_with_other_settings_does_not_continue_a_file_and_says_which(tmp_p
         Results.open(tmp_path / "results.json", dataclasses.replace(SETTINGS, seed=7), {})
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99}', '{"format": 1, "settings": {}}'])
+def test_another_suite_joins_a_file_which_keeps_every_command(tmp_path: Path):
+    path = tmp_path / "results.json"
+    for command in ("first", "second", "second", "third"):
+        results = Results.open(path, SETTINGS, {"command": command})
+        results.add(dataclasses.replace(episode(0), suite=f"suite of {command}"))
+    again = Results.load(path)
+    assert {key[0] for key in again.episodes} == {"suite of first", "suite of second", "suite of third"}
+    assert again.context == {"command": "third", "earlier_commands": ["first", "second"]}
+
+
+def test_suites_among_the_settings_of_an_older_file_are_no_obstacle(tmp_path: Path):
+    Results(tmp_path / "results.json", SETTINGS).add(episode(0))
+    content = json.loads((tmp_path / "results.json").read_text())
+    content["settings"]["suites"] = ["libero_goal"]
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    assert len(Results.open(tmp_path / "results.json", SETTINGS, {}).episodes) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 1}',
+        '{"format": 99}',
+        '{"format": 1, "settings": {}}',
+        '{"format": 1, "settings": [1]}',
+    ],
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: str):
     path = tmp_path / "results.json"
     path.write_text(content)

@@ -25,7 +25,7 @@ from sim.report.training_page import write_training
 from tests.sim.examples import ShiftsRight, save_untrained_bundle
 
 SETTINGS = EvaluationSettings(
-    "shifts right 0123", ("libero_object",), 0, "open loop, 8 steps", False, None, 10, False, "abc", "3.3.2", "1.4.0"
+    "shifts right 0123", 0, "open loop, 8 steps", False, None, 10, False, "abc", "3.3.2", "1.4.0"
 )
 COMMAND = "python -m sim.eval --suite libero_object --checkpoint 'my policy.safetensors' --seed 7 --report"
 REPLAY = ["--checkpoint", "my policy.safetensors", "--seed", "7"]
