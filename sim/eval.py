@@ -156,6 +156,7 @@ def main(argv: list[str]) -> int:
         settle_steps=options.settle_steps,
         video=options.video or ("all" if options.report else "none"),
         video_folder=out / "videos",
+        poster_folder=out / "posters",
         views=None if policy is None else policy.views,
         image_size=LIBERO_IMAGE_SIZE if policy is None else max(policy.image_size),
         fast_render=settings.fast_render,
@@ -180,14 +181,19 @@ def main(argv: list[str]) -> int:
                     predictions.save(episode)
                 results.add(episode)
                 table.update(episode)
+    except KeyboardInterrupt:
+        if options.report and results.episodes:
+            later = shlex.join(["python", "-m", "sim.report", str(out)])
+            console.print(f"no report yet; of what is there: {later}", highlight=False, soft_wrap=True)
+        raise
     finally:
         if results.path.exists():
             console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
-            if options.report and results.episodes:
-                from sim.report.evaluation_page import write_evaluation
+    if options.report and results.episodes:
+        from sim.report.evaluation_page import write_evaluation
 
-                page = write_evaluation([results], out / "report")
-                console.print(f"report: {page}", highlight=False, soft_wrap=True)
+        page = write_evaluation([results], out / "report")
+        console.print(f"report: {page}", highlight=False, soft_wrap=True)
     return 1 if any(episode.error for episode in results.episodes.values()) else 0
 
 

@@ -20,6 +20,8 @@ from common.cores import pin
 from common.errors import UserError
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
 from sim.evaluation.results import EpisodeResult
+from sim.pictures.poster import save_poster
+from sim.pictures.video import VideoWriter
 from sim.suites import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Rules:
         max_steps: step limit; ``None`` for the suite's own.
         settle_steps: steps in which objects come to rest before the first counted one.
         video: which episodes are filmed, into ``video_folder``.
+        poster_folder: where each episode leaves a picture of its end; ``None`` for no posters.
         views: what the policy sees, in its order; ``None`` for all.
         image_size, assets, fast_render: as ``LiberoEnv`` takes them.
     """
@@ -71,6 +74,7 @@ class Rules:
     settle_steps: int = 10
     video: Literal["none", "failures", "all"] = "none"
     video_folder: Path = Path("videos")
+    poster_folder: Path | None = None
     views: tuple[str, ...] | None = None
     image_size: int = 128
     assets: str | None = None
@@ -165,6 +169,12 @@ def video_path(folder: Path, key: tuple[str, int, int], success: bool) -> Path:
     return folder / f"{suite}-task{task:02d}-episode{episode:03d}-{'success' if success else 'failure'}.mp4"
 
 
+def poster_path(folder: Path, key: tuple[str, int, int]) -> Path:
+    """The picture of how an episode ended, filmed or not: ``<suite>-task<nn>-episode<nnn>.jpg``."""
+    suite, task, episode = key
+    return folder / f"{suite}-task{task:02d}-episode{episode:03d}.jpg"
+
+
 def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules, step: int) -> Observation:
     seen = [VIEWS.index(view) for view in rules.views or VIEWS]
     return Observation(observation["images"][seen], observation["proprio"], env.task.language, step)
@@ -194,13 +204,11 @@ def _expert(env: "LiberoEnv", job: Job) -> Iterator[np.ndarray]:
 
 
 class _Film:
-    """The video of an episode, if the rules want one; leaving the ``with`` block unfinished discards it."""
+    """The video of an episode, if the rules want one, and its poster; an unfinished ``with`` block leaves neither."""
 
     def __init__(self, job: Job, rules: Rules) -> None:
-        from sim.pictures.video import VideoWriter
-
         self._only_failures = rules.video == "failures"
-        self._folder, self._key = rules.video_folder, job.key
+        self._folder, self._poster_folder, self._key = rules.video_folder, rules.poster_folder, job.key
         hidden = video_path(self._folder, job.key, success=False)
         self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
 
@@ -214,11 +222,16 @@ class _Film:
 
     def finish(self, env: "LiberoEnv", success: bool) -> None:
         """Show how it ended, and keep the video unless only failures are wanted."""
-        if self._writer is None or (success and self._only_failures):
+        kept = self._writer if not (success and self._only_failures) else None
+        if kept is None and self._poster_folder is None:
             return
-        self._writer.add(np.concatenate(env.observe()["images"], axis=1))
-        self._writer.keep(video_path(self._folder, self._key, success))
-        self._writer = None
+        last = np.concatenate(env.observe()["images"], axis=1)
+        if self._poster_folder is not None:
+            save_poster(last, poster_path(self._poster_folder, self._key))
+        if kept is not None:
+            kept.add(last)
+            kept.keep(video_path(self._folder, self._key, success))
+            self._writer = None
 
     def __enter__(self) -> Self:
         return self

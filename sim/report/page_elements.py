@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,13 +15,19 @@ MOST_POINTS = 400
 """Points of a curve; more could not be told apart on a screen."""
 
 
-def page(title: str, about: str, body: str, data: dict[str, Any]) -> str:
-    """One HTML document that needs nothing but itself; ``about`` and ``body`` are HTML, ``data`` is for the script."""
-    texts = {name: (TEMPLATES / f"report.{name}").read_text() for name in ("css", "js", "html")}
-    return Template(texts["html"]).substitute(
+def page(title: str, about: str, body: str, data: dict[str, Any] | None = None, scripts: Sequence[str] = ()) -> str:
+    """One HTML document that needs nothing but itself.
+
+    Args:
+        title: its heading.
+        about, body: HTML of the head and of what follows.
+        data: what the scripts work on.
+        scripts: names of scripts among the templates, in order.
+    """
+    return Template((TEMPLATES / "report.html").read_text()).substitute(
         title=html.escape(title),
-        css=texts["css"],
-        script=texts["js"],
+        css=(TEMPLATES / "report.css").read_text(),
+        script="\n".join((TEMPLATES / f"{name}.js").read_text() for name in scripts),
         about=about,
         body=body,
         # Nothing in the data may end the script element it is in.
@@ -33,30 +39,57 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
-def table(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], numbers: Sequence[int] = ()) -> str:
-    """Rows are (class, cells) with cells of HTML; columns in ``numbers`` are set to the right."""
+def table(
+    headings: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    numbers: Sequence[int] = (),
+    wide: Sequence[int] = (),
+) -> str:
+    """Rows are (class, cells) with cells of HTML, the first of them the row's heading.
 
-    def cells(tag: str, values: Sequence[str]) -> str:
-        kinds = [' class="number"' if place in numbers else "" for place in range(len(values))]
-        scope = ' scope="col"' if tag == "th" else ""
-        return "".join(f"<{tag}{kind}{scope}>{value}</{tag}>" for kind, value in zip(kinds, values, strict=True))
+    Columns in ``numbers`` are set to the right, those in ``wide`` get more room. On a narrow screen each row becomes
+    a block with the headings before its numbers.
+    """
 
-    head = f"<thead><tr>{cells('th', [escape(heading) for heading in headings])}</tr></thead>"
-    lines = "".join(f'<tr class="{kind}">{cells("td", values)}</tr>' for kind, values in rows)
-    return f'<div class="scroll"><table>{head}<tbody>{lines}</tbody></table></div>'
+    def kind(column: int) -> str:
+        return ' class="number"' if column in numbers else ' class="wide"' if column in wide else ""
+
+    head = "".join(f'<th scope="col"{kind(column)}>{escape(name)}</th>' for column, name in enumerate(headings))
+    lines = []
+    for row_kind, (first, *others) in rows:
+        cells = "".join(
+            f'<td{kind(column)} data-heading="{escape(headings[column])}">{value}</td>'
+            for column, value in enumerate(others, start=1)
+        )
+        lines.append(f'<tr class="{row_kind}"><th scope="row">{first}</th>{cells}</tr>')
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def bar(rate: float, interval: tuple[float, float], second: bool = False) -> str:
-    """A horizontal bar of a rate in [0, 1] with its interval; ``second`` for the other colour."""
-    low, high = (100 * bound for bound in interval)
-    kind = "rate second" if second else "rate"
-    whiskers = "".join(f'<line x1="{x:.2f}" x2="{x:.2f}" y1="2" y2="8"/>' for x in (low, high))
+def facts(values: Mapping[str, str]) -> str:
+    """A list of names and values, which are text."""
+    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values.items())
+    return f'<dl class="facts">{pairs}</dl>'
+
+
+def legend(entries: Sequence[tuple[str, str]]) -> str:
+    """What colours mean: (class of the swatch, text)."""
+    items = "".join(f'<li><span class="swatch {kind}"></span>{escape(text)}</li>' for kind, text in entries)
+    return f'<ul class="legend" aria-label="Colours">{items}</ul>'
+
+
+def bar(rate: float, interval: tuple[float, float] | None = None, second: bool = False) -> str:
+    """A horizontal bar of a rate in [0, 1] with its interval, if it has one; ``second`` for the other colour."""
+    label, whiskers = f"{rate:.1%}", ""
+    if interval is not None:
+        low, high = (100 * bound for bound in interval)
+        label += f", between {low:.0f} % and {high:.0f} %"
+        ends = "".join(f'<line x1="{x:.2f}" x2="{x:.2f}" y1="2" y2="8"/>' for x in (low, high))
+        whiskers = f'<line x1="{low:.2f}" x2="{high:.2f}" y1="5" y2="5"/>{ends}'
     return (
-        f'<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="{rate:.1%}, between {low:.0f} % and {high:.0f} %">'
+        f'<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{label}">'
         f'<rect class="rail" y="4" width="100" height="2"/>'
-        f'<rect class="{kind}" y="1" width="{100 * rate:.2f}" height="8"/>'
-        f'<line x1="{low:.2f}" x2="{high:.2f}" y1="5" y2="5"/>{whiskers}</svg>'
+        f'<rect class="{"rate second" if second else "rate"}" y="1" width="{100 * rate:.2f}" height="8"/>'
+        f"{whiskers}</svg>"
     )
 
 

@@ -53,7 +53,7 @@ def write_training(run: Path, folder: Path) -> Path:
             parts.append(f"<section><details>{summary}<pre>{escape(chr(10).join(shown))}</pre></details></section>")
     about = f"<p class='faint'>{escape(run.resolve().parent.name)}, run {escape(run.resolve().name)}</p>"
     with replacing(folder / "index.html") as temporary:
-        text = page_elements.page(f"Training {run.resolve().name}", about, "\n".join(parts), {})
+        text = page_elements.page(f"Training {run.resolve().name}", about, "\n".join(parts))
         temporary.write_text(text, encoding="utf-8")
     return folder / "index.html"
 

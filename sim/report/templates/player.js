@@ -1,59 +1,14 @@
-"use strict";
-// The episode grid and the player of an evaluation report. All data is in the page; videos and predicted
-// trajectories are files beside it, which also load from file:// addresses.
-const data = JSON.parse(document.getElementById("data").textContent);
-const element = (id) => document.getElementById(id);
-const make = (tag, attributes = {}, ...children) => {
-  const node = Object.assign(document.createElement(tag), attributes);
-  node.append(...children);
-  return node;
-};
-const words = { success: "success", failure: "failure", error: "broke" };
-const looks = { success: "good", failure: "bad", error: "odd" };
-const outcomes = (episode) => episode.runs.map((run) => run && run.outcome);
+// The player of an evaluation report: films of one episode, side by side where two evaluations are compared, with the
+// predicted trajectories drawn over them. Stands behind episodes.js.
 
-// ---- the grid
+// ---- predicted motion
 
-const wants = {
-  all: () => true,
-  failure: (episode) => outcomes(episode).includes("failure"),
-  success: (episode) => outcomes(episode).includes("success"),
-  error: (episode) => outcomes(episode).includes("error"),
-  differ: (episode) => new Set(outcomes(episode)).size > 1 && !outcomes(episode).includes(null),
-  first: (episode) => wants.differ(episode) && episode.runs[0].outcome === "success",
-  second: (episode) => wants.differ(episode) && episode.runs[1].outcome === "success",
-};
-let shown = [];
+const loaded = new Map(); // By file: a promise of trajectories.
 
-function card(episode) {
-  const posters = make("span", { className: "posters" });
-  const line = make("strong");
-  episode.runs.forEach((run, number) => {
-    posters.append(run && run.poster
-      ? make("img", { src: run.poster, alt: "", loading: "lazy" })
-      : make("span", { className: "blank", textContent: run ? "not filmed" : "not played" }));
-    const name = data.runs.length > 1 ? `${data.runs[number]}: ` : "";
-    line.append(number ? ", " : "", name, run
-      ? make("span", { className: looks[run.outcome], textContent: `${words[run.outcome]} after ${run.steps} steps` })
-      : "not played");
-  });
-  const button = make("button", { className: "card", type: "button" }, posters, line,
-    make("span", { className: "task", textContent: `${episode.suite} ${episode.task}, episode ${episode.episode}: ${episode.language}` }));
-  button.dataset.episode = episode.id;
-  button.addEventListener("click", () => play(shown.indexOf(episode)));
-  return make("li", {}, button);
+// What each file of predicted trajectories calls when it loads; see sim/pictures/predicted_tracks.py.
+function predicted(script, packed) {
+  script.packed = packed;
 }
-
-function filter() {
-  const wanted = wants[element("outcome").value], task = element("task").value;
-  shown = data.episodes.filter((e) => wanted(e) && (!task || task === e.suite || task === `${e.suite} ${e.task}`));
-  element("grid").replaceChildren(...shown.map(card));
-  element("count").textContent = `${shown.length} of ${data.episodes.length} episodes`;
-}
-
-// ---- the player
-
-const loaded = new Map();
 
 // Predicted trajectories of one run of an episode: [{step, views: [{count, points: Float32Array}]}], or null.
 function trajectories(run) {
@@ -61,7 +16,7 @@ function trajectories(run) {
   if (!loaded.has(run.tracks)) {
     loaded.set(run.tracks, new Promise((resolve) => {
       const script = make("script", { src: run.tracks });
-      script.onload = () => resolve(unpack(window.predicted[run.tracks]));
+      script.onload = () => resolve(unpack(script.packed));
       script.onerror = () => resolve(null);
       document.head.append(script);
     }));
@@ -69,7 +24,7 @@ function trajectories(run) {
   return loaded.get(run.tracks);
 }
 
-// First points and steps are whole numbers of 1/scale, 16 bit, gzip, base64; see sim/evaluation/prediction_log.py.
+// First points and steps are whole numbers of 1/scale, 16 bit, gzip, base64.
 async function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.data), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -129,6 +84,8 @@ function draw(run) {
   });
 }
 
+// ---- films
+
 let current = null; // { index, runs: [{ info, video, canvas, chunks }] }
 const frameOf = (step) => Math.ceil(step / data.steps_per_frame);
 const stepOf = ({ info, video }) =>
@@ -158,6 +115,13 @@ function hold() {
   current.runs.forEach(({ video }) => video.pause());
 }
 
+function show(step) {
+  hold();
+  const slider = element("step");
+  slider.value = step; // The browser keeps it within the episode.
+  seek(Number(slider.value));
+}
+
 function toggle() {
   current.dragged = false;
   const videos = current.runs.map(({ video }) => video);
@@ -170,8 +134,8 @@ function figure(info, number) {
   const name = data.runs.length > 1 ? `${data.runs[number]}: ` : "";
   if (!info) return make("figure", {}, make("figcaption", { textContent: `${name}not played` }));
   const caption = make("figcaption", {}, name,
-    make("span", { className: looks[info.outcome], textContent: words[info.outcome] }),
-    ` after ${info.steps} steps (${info.wall_time_s.toFixed(1)} s), seed ${info.seed}, initial state ${info.init_state}`);
+    make("span", { className: looks[info.outcome], textContent: ending(info) }),
+    ` (${info.wall_time_s.toFixed(1)} s), seed ${info.seed}, initial state ${info.init_state}`);
   const parts = [caption];
   if (info.error) parts.push(make("details", {}, make("summary", { textContent: "What broke" }), make("pre", { textContent: info.error })));
   const copy = make("button", { type: "button", textContent: "Copy" });
@@ -180,7 +144,12 @@ function figure(info, number) {
     copy.textContent = "Copied";
   });
   parts.push(make("details", {}, make("summary", { textContent: "Play this very episode again" }), make("pre", { textContent: info.command }), copy));
-  if (!info.video) return make("figure", {}, make("p", { className: "faint", textContent: "not filmed" }), ...parts);
+  if (!info.video) {
+    const ending = info.poster
+      ? [make("div", { className: "screen" }, make("img", { src: info.poster, alt: "how it ended" }))] : [];
+    const note = info.poster ? "not filmed; so it ended" : "not filmed";
+    return make("figure", {}, ...ending, make("p", { className: "faint", textContent: note }), ...parts);
+  }
   const video = make("video", { src: info.video, muted: true, playsInline: true, preload: "auto" });
   const canvas = make("canvas");
   const run = { info, video, canvas, chunks: null };
@@ -188,6 +157,8 @@ function figure(info, number) {
   trajectories(info).then((chunks) => { run.chunks = chunks; });
   return make("figure", {}, make("div", { className: "screen" }, video, canvas), ...parts);
 }
+
+// ---- the player
 
 function play(index) {
   stop();
@@ -200,6 +171,7 @@ function play(index) {
   element("overlaid").hidden = !current.runs.some(({ info }) => info.tracks);
   history.replaceState(null, "", `#${address(episode)}`);
   if (!element("player").open) element("player").showModal();
+  takeKeyboard();
   for (const { video } of current.runs) video.play().catch(() => {});
   tick();
 }
@@ -217,35 +189,57 @@ function stop() {
 }
 
 function move(by) {
-  if (current) play((current.index + by + shown.length) % shown.length);
+  play((current.index + by + shown.length) % shown.length);
 }
 
-if (data.episodes) {
-  for (const id of ["outcome", "task"]) element(id).addEventListener("change", filter);
-  element("toggle").addEventListener("click", toggle);
-  element("previous").addEventListener("click", () => move(-1));
-  element("next").addEventListener("click", () => move(1));
-  element("close").addEventListener("click", () => element("player").close());
-  element("player").addEventListener("close", () => {
-    const episode = current && shown[current.index];
-    stop();
-    history.replaceState(null, "", "#");
-    if (episode) document.querySelector(`[data-episode="${episode.id}"]`)?.focus();
-  });
-  element("step").addEventListener("pointerdown", hold);
-  element("step").addEventListener("keydown", (event) => {
-    if (/^(Arrow|Page|Home|End)/.test(event.key)) hold();
-  });
-  element("step").addEventListener("input", (event) => {
-    hold();
-    seek(Number(event.target.value));
-  });
-  element("player").addEventListener("keydown", (event) => {
-    if (event.target.closest("button, summary, input[type=checkbox]") && event.key === " ") return;
-    const action = { " ": toggle, n: () => move(1), p: () => move(-1) }[event.key];
-    if (action && current) { event.preventDefault(); action(); }
-  });
-  filter();
-  const linked = shown.findIndex((episode) => `#${address(episode)}` === location.hash);
-  if (linked >= 0) play(linked);
+// ---- keys
+
+// The films have the keyboard until somebody walks to a button with Tab, and again after every click.
+let walking = false;
+function takeKeyboard() {
+  walking = false;
+  element("players").focus();
 }
+
+const keys = {
+  " ": toggle,
+  n: () => move(1),
+  p: () => move(-1),
+  ArrowLeft: () => show(Number(element("step").value) - 1),
+  ArrowRight: () => show(Number(element("step").value) + 1),
+  Home: () => show(0),
+  End: () => show(element("step").max),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (!current || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.key === "Tab") walking = true;
+  if (event.key === " " && walking && event.target.closest("button, summary, input[type=checkbox]")) return;
+  const action = keys[event.key];
+  if (!action) return;
+  event.preventDefault();
+  action();
+});
+
+element("player").addEventListener("pointerdown", () => { walking = false; });
+for (const kind of ["click", "change"]) {
+  element("player").addEventListener(kind, (event) => {
+    if (current && !walking && event.target.closest("button, summary, input, label")) takeKeyboard();
+  });
+}
+
+element("toggle").addEventListener("click", toggle);
+element("previous").addEventListener("click", () => move(-1));
+element("next").addEventListener("click", () => move(1));
+element("close").addEventListener("click", () => element("player").close());
+element("player").addEventListener("close", () => {
+  const episode = current && shown[current.index];
+  stop();
+  history.replaceState(null, "", "#");
+  if (episode) reveal(episode);
+});
+element("step").addEventListener("pointerdown", hold);
+element("step").addEventListener("input", (event) => show(event.target.value));
+
+const linked = shown.findIndex((episode) => `#${address(episode)}` === location.hash);
+if (linked >= 0) play(linked);
