@@ -1,13 +1,20 @@
 """The evaluation command, with real LIBERO episodes cut short."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import cv2
 import pytest
 
 from common.errors import UserError
 from sim import eval as evaluation
 from sim.evaluation.results import Results
+from sim.evaluation.worker import video_path
+from sim.report import __main__ as report
 from tests.sim.examples import save_untrained_bundle
 
 
@@ -80,3 +87,33 @@ def test_a_bundle_acts_from_images_and_instruction(libero_assets: Path, tmp_path
         evaluation.main([*command, "--replan", "17"])
     with pytest.raises(UserError, match="was made with blank_codes = True, this run has False"):
         evaluation.main(command[:-1])
+
+
+def test_an_interrupted_evaluation_writes_no_report_and_says_how_to_get_one(libero_assets: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "sim.eval", "--policy", "expert", "--suite", "libero_object", "--tasks", "0"]
+    command += ["--max-steps", "3", "--workers", "1", "--video", "none", "--report", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen([*command, "--assets", str(libero_assets)], stdout=subprocess.PIPE, text=True)
+    results = tmp_path / "out" / "results.json"
+    while process.poll() is None and not results.exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"no report yet; of what is there: python -m sim.report {tmp_path / 'out'}" in printed
+    assert not (tmp_path / "out" / "report").exists()
+    report.main([str(tmp_path / "out")])
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    for key in Results.load(results).episodes:  # not filmed, but each has shown its end
+        poster = f"posters/a-{video_path(Path(), key, success=False).stem}.jpg"
+        assert poster in page
+        assert cv2.imread(str(tmp_path / "out" / "report" / poster)).shape == (128, 256, 3)
+
+
+def test_another_suite_joins_an_evaluation(libero_assets: Path, tmp_path: Path):
+    command = ["--policy", "expert", "--tasks", "0", "--episodes", "1", "--max-steps", "3", "--workers", "1"]
+    command += ["--assets", str(libero_assets), "--out", str(tmp_path)]
+    for suite in ("libero_object", "libero_goal"):
+        assert evaluation.main([*command, "--suite", suite]) == 0
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert list(content["suites"]) == ["libero_goal", "libero_object"]
+    assert len(content["earlier_commands"]) == 1
