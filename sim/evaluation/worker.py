@@ -4,6 +4,7 @@ It never sees the policy. For every chunk it sends an ``Observation`` and waits 
 episode it sends the ``EpisodeResult``. A broken environment is reported as a ``Failure``, never as a failed episode.
 """
 
+import contextlib
 import signal
 import time
 import traceback
@@ -21,7 +22,6 @@ from common.errors import UserError
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
 from sim.evaluation.results import EpisodeResult
 from sim.pictures.poster import save_poster
-from sim.pictures.video import VideoWriter
 from sim.suites import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
             _, success, _, _ = env.advance(action)
             steps += 1
         film.finish(env, success)
+    _leave_poster(env, job, rules)
     wall_time = round(time.perf_counter() - started, 3)
     return EpisodeResult(
         job.suite, job.task, env.task.name, job.episode, job.init_state, job.seed, success, steps, wall_time
@@ -173,6 +174,13 @@ def poster_path(folder: Path, key: tuple[str, int, int]) -> Path:
     """The picture of how an episode ended, filmed or not: ``<suite>-task<nn>-episode<nnn>.jpg``."""
     suite, task, episode = key
     return folder / f"{suite}-task{task:02d}-episode{episode:03d}.jpg"
+
+
+def _leave_poster(env: "LiberoEnv", job: Job, rules: Rules) -> None:
+    """A picture of how the episode ended, all views side by side, if the rules want one and the disk has room."""
+    if rules.poster_folder is not None:
+        with contextlib.suppress(OSError):  # The episode counts without it.
+            save_poster(np.concatenate(env.observe()["images"], axis=1), poster_path(rules.poster_folder, job.key))
 
 
 def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules, step: int) -> Observation:
@@ -204,11 +212,13 @@ def _expert(env: "LiberoEnv", job: Job) -> Iterator[np.ndarray]:
 
 
 class _Film:
-    """The video of an episode, if the rules want one, and its poster; an unfinished ``with`` block leaves neither."""
+    """The video of an episode, if the rules want one; leaving the ``with`` block unfinished discards it."""
 
     def __init__(self, job: Job, rules: Rules) -> None:
+        from sim.pictures.video import VideoWriter
+
         self._only_failures = rules.video == "failures"
-        self._folder, self._poster_folder, self._key = rules.video_folder, rules.poster_folder, job.key
+        self._folder, self._key = rules.video_folder, job.key
         hidden = video_path(self._folder, job.key, success=False)
         self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
 
@@ -222,16 +232,11 @@ class _Film:
 
     def finish(self, env: "LiberoEnv", success: bool) -> None:
         """Show how it ended, and keep the video unless only failures are wanted."""
-        kept = self._writer if not (success and self._only_failures) else None
-        if kept is None and self._poster_folder is None:
+        if self._writer is None or (success and self._only_failures):
             return
-        last = np.concatenate(env.observe()["images"], axis=1)
-        if self._poster_folder is not None:
-            save_poster(last, poster_path(self._poster_folder, self._key))
-        if kept is not None:
-            kept.add(last)
-            kept.keep(video_path(self._folder, self._key, success))
-            self._writer = None
+        self._writer.add(np.concatenate(env.observe()["images"], axis=1))
+        self._writer.keep(video_path(self._folder, self._key, success))
+        self._writer = None
 
     def __enter__(self) -> Self:
         return self

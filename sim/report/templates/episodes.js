@@ -10,7 +10,10 @@ const make = (tag, attributes = {}, ...children) => {
 };
 const grouped = (list, key) => {
   const groups = new Map();
-  for (const item of list) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
+  for (const item of list) {
+    if (!groups.has(key(item))) groups.set(key(item), []);
+    groups.get(key(item)).push(item);
+  }
   return [...groups.values()];
 };
 const words = { success: "success", failure: "failure", error: "broke" };

@@ -198,7 +198,7 @@ function move(by) {
 let walking = false;
 function takeKeyboard() {
   walking = false;
-  element("players").focus();
+  element("players").focus({ preventScroll: true });
 }
 
 const keys = {
