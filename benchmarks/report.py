@@ -6,6 +6,7 @@ Examples:
 """
 
 import argparse
+import resource
 import shutil
 import subprocess
 import sys
@@ -65,10 +66,16 @@ def main() -> None:
 
 
 def measure(folder: Path, case: str) -> None:
-    """Print how long ``sim.report`` takes, from its start to its end."""
-    begin = time.perf_counter()
+    """Print how long ``sim.report`` takes from its start to its end, and how much of it processors had to work."""
+    begin, worked = time.perf_counter(), _processor_time()
     subprocess.run([sys.executable, "-m", "sim.report", folder], check=True, stdout=subprocess.DEVNULL)
-    print(f"{case}: {time.perf_counter() - begin:.2f} s")
+    print(f"{case}: {time.perf_counter() - begin:.2f} s ({_processor_time() - worked:.2f} s of processors)")
+
+
+def _processor_time() -> float:
+    """Seconds that commands which have ended kept processors busy."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from sim.evaluation.results import Results
 from sim.report import page_elements
@@ -15,6 +16,8 @@ SHOWN_VERSIONS = {
     "torch": "torch",
 }
 """Packages that change scores most, and what they call themselves; all others are in 'How it was made'."""
+
+SHOWN_ELSEWHERE = ("command", "earlier_commands", "replay", "notes", "date")
 
 
 def header(results: Sequence[Results], names: Sequence[str]) -> str:
@@ -41,8 +44,16 @@ def _evaluation(result: Results) -> str:
     notes = "".join(f'<p class="warning" role="note">{escape(note)}</p>' for note in context.get("notes", []))
     commands = [*context.get("earlier_commands", []), context.get("command", "")]
     made = "".join(f"<p><code>{escape(command)}</code></p>" for command in commands)
-    made += f"<p>{escape(', '.join(f'{package} {version}' for package, version in versions.items()))}</p>"
+    rest = {key: _in_words(value) for key, value in context.items() if key not in SHOWN_ELSEWHERE}
+    made += page_elements.facts(rest)
     return f"{notes}{page_elements.facts(facts)}<details><summary>How it was made</summary>{made}</details>"
+
+
+def _in_words(value: Any) -> str:
+    """Whatever a results file holds, as a line of text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_in_words(part)}" for key, part in value.items())
+    return ", ".join(map(_in_words, value)) if isinstance(value, list) else str(value)
 
 
 def _date(result: Results) -> str:

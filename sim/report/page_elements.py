@@ -87,7 +87,7 @@ def bar(rate: float, interval: tuple[float, float] | None = None, second: bool =
         whiskers = f'<line x1="{low:.2f}" x2="{high:.2f}" y1="5" y2="5"/>{ends}'
     return (
         f'<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{label}">'
-        f'<rect class="rail" y="4" width="100" height="2"/>'
+        f'<rect class="rail" x="{100 * rate:.2f}" y="4" width="{100 - 100 * rate:.2f}" height="2"/>'
         f'<rect class="{"rate second" if second else "rate"}" y="1" width="{100 * rate:.2f}" height="8"/>'
         f"{whiskers}</svg>"
     )
