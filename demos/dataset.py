@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.files import OpenFiles
 from demos.hdf5 import DemoFileError, DemoReader
 from demos.spec import Mode, chosen_episodes, parse_specs
-from demos.tracks import METHOD, TrackFileError, TrackReader, normalized, resampled, track_folder
+from demos.tracks import HOW_TO_GET_TRACKS, METHOD, TrackFileError, TrackReader, normalized, resampled, track_folder
 
 KEYS = frozenset({"images", "proprio", "actions", "tracks", "text"})
 
@@ -81,7 +81,7 @@ class FrameDataset:
         for file, tracks, index in self._choose(spec, Path(root), Path(tracks_root), track_method):
             if "tracks" in self.keys and not tracks.exists():
                 if not episodes_with_tracks_only:
-                    raise TrackFileError(f"no tracks at {tracks}; make them with 'python -m demos.preprocess'")
+                    raise TrackFileError(f"no tracks at {tracks}; {HOW_TO_GET_TRACKS}")
                 self.episodes_without_tracks += 1
                 continue
             reader = self._readers.open(file)

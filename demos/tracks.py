@@ -19,6 +19,9 @@ from common.files import replacing
 METHOD = "uniform_400_reinit_16"
 """Folder name of the default tracks: a uniform grid of 400 points, started anew at every frame, followed for 16."""
 
+HOW_TO_GET_TRACKS = "'python -m sim.collect' writes demonstrations with their tracks"
+"""The end of every message that misses some."""
+
 
 class TrackFileError(UserError):
     """A track file that is missing, cut short, or not of the published layout."""
@@ -116,9 +119,7 @@ class TrackReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            raise TrackFileError(
-                f"no tracks at {self.path}; make them with 'python -m sim.collect' or 'python -m demos.preprocess'"
-            )
+            raise TrackFileError(f"no tracks at {self.path}; {HOW_TO_GET_TRACKS}")
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:

@@ -1,4 +1,4 @@
-"""README and docs name only files, commands and Python names that exist."""
+"""README and docs name only files, commands and Python names that exist, messages only commands that exist."""
 
 import importlib
 import importlib.util
@@ -21,6 +21,16 @@ def test_a_page_names_only_what_exists(page: Path):
     assert [file for file in files if not (ROOT / file).exists()] == []
     assert [link for link in links if not (page.parent / link).exists()] == []
     assert [command for command in commands if importlib.util.find_spec(command) is None] == []
+
+
+@pytest.mark.parametrize("package", sorted({*PACKAGES.split("|")} - {"tests"}))
+def test_help_and_messages_name_only_commands_that_exist(package: str):
+    named = {
+        command: file
+        for file in (ROOT / package).rglob("*.py")
+        for command in re.findall(rf"python -m ((?:{PACKAGES})[\w.]*\w)", file.read_text())
+    }
+    assert {command: file for command, file in named.items() if importlib.util.find_spec(command) is None} == {}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -17,6 +17,7 @@ from torch import Tensor
 from common.errors import UserError
 from common.files import replacing
 from demos.dataset import FrameDataset
+from demos.tracks import HOW_TO_GET_TRACKS
 from policy.forward_dynamics import ForwardDynamics
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
@@ -93,8 +94,8 @@ def check_same_episodes(frames: FrameDataset, tracks: FrameDataset) -> None:
     """Refuses two datasets whose frames do not correspond, because some episodes have no tracks."""
     if [(e.file, e.index) for e in frames.episodes] != [(e.file, e.index) for e in tracks.episodes]:
         raise UserError(
-            f"{tracks.episodes_without_tracks} of {len(frames.episodes)} episodes have no tracks; make them with "
-            f"'python -m demos.preprocess mode=tracks', or train inverse dynamics with code_source=forward"
+            f"{tracks.episodes_without_tracks} of {len(frames.episodes)} episodes have no tracks; {HOW_TO_GET_TRACKS}; "
+            f"inverse dynamics needs none with code_source=forward"
         )
 
 

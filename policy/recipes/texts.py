@@ -20,7 +20,7 @@ def prepare_texts(encoder: WordsEncoder | PreprocessedText, texts: list[str], tr
             stored[file["text"].asstr()[()]] = np.asarray(file["text_emb"], np.float32).reshape(TEXT_DIM)
     if missing := [text for text in texts if text not in stored]:
         raise UserError(
-            f"no text embedding of {missing[0]!r} in {tracks_root}/*/text; make them with "
-            f"'python -m demos.preprocess mode=text', or use text_encoder.name=words"
+            f"no text embedding of {missing[0]!r} in {tracks_root}/*/text; put an HDF5 file with 'text' and 'text_emb' "
+            f"(1, {TEXT_DIM}) there for each instruction, or use model.text_encoder.name=words"
         )
     return encoder.prepare(np.stack([stored[text] for text in texts]))

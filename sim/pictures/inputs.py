@@ -14,7 +14,7 @@ import numpy as np
 from common.conventions import CONTROL_FREQUENCY, HORIZON, VIEWS
 from common.errors import UserError
 from demos.hdf5 import DemoReader
-from demos.tracks import TrackFileError, TrackReader, normalized, resampled, track_folder
+from demos.tracks import HOW_TO_GET_TRACKS, TrackFileError, TrackReader, normalized, resampled, track_folder
 
 BLACK = "black"
 """Stands for a camera that is not there."""
@@ -71,7 +71,7 @@ def demonstration_clip(
     notes: tuple[str, ...] = ()
     if track_file is None:
         if tracks:
-            raise TrackFileError(f"no tracks at {wanted[0]}; make them with 'python -m demos.preprocess'")
+            raise TrackFileError(f"no tracks at {wanted[0]}; {HOW_TO_GET_TRACKS}")
         notes = (f"no tracks at {wanted[0]}: nothing to compare predictions with",)
     else:
         with TrackReader(track_file) as found:

@@ -56,7 +56,7 @@ def test_published_files_agree_with_golden(tmp_path: Path, golden: Path) -> None
 
 
 def test_a_missing_track_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(TrackFileError, match=r"no tracks at .*demo_0\.hdf5; make them with"):
+    with pytest.raises(TrackFileError, match=r"no tracks at .*demo_0\.hdf5; .*sim\.collect"):
         TrackReader(tmp_path / "demo_0.hdf5")
 
 
