@@ -13,6 +13,9 @@ from policy.interface import Array, Text
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 
+ROUNDING = 1e-3
+"""By how much floats that were resized or changed in type may leave [0, 1]."""
+
 
 class Amplify(nn.Module):
     """Tokenizer, forward and inverse dynamics as one policy: numpy in, numpy out, callable from many threads.
@@ -152,10 +155,19 @@ class Amplify(nn.Module):
         return start
 
     def _images(self, images: Array) -> Tensor:
-        """Checks (b, v, h, w, 3) and brings it to float32 in [0, 1] on the device."""
+        """Checks (b, v, h, w, 3), uint8 or floats in [0, 1], and brings it to float32 in [0, 1] on the device."""
         views = len(self.views)
         if images.ndim != 5 or images.shape[1] != views or images.shape[-1] != 3:
             raise UserError(f"images must have shape (b, {views}, h, w, 3), not {images.shape}")
+        if images.dtype != np.uint8:
+            if not np.issubdtype(images.dtype, np.floating):
+                raise UserError(f"images must be uint8, or floats in [0, 1], not {images.dtype}")
+            # neither holds where a pixel is not a number
+            if not (images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING):
+                raise UserError(
+                    f"images of {images.dtype} must lie in [0, 1], not between {images.min():g} and {images.max():g}; "
+                    "give uint8 for values from 0 to 255"
+                )
         pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
@@ -165,4 +177,7 @@ class Amplify(nn.Module):
             return torch.zeros(batch, width, device=self.device)
         if proprio.shape != (batch, width):
             raise UserError(f"proprio must have shape {(batch, width)}, not {proprio.shape}")
+        if not np.isfinite(proprio).all():
+            row, column = np.argwhere(~np.isfinite(proprio))[0]
+            raise UserError(f"proprio must be finite, but number {column} of sample {row} is {proprio[row, column]}")
         return torch.as_tensor(proprio, dtype=torch.float32, device=self.device)

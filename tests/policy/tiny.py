@@ -1,14 +1,37 @@
-"""A tiny data set, and settings with which every trainer runs on it in seconds."""
+"""A tiny policy, a tiny data set, and settings with which every trainer runs on it in seconds."""
 
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from common.conventions import VIEWS
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
 from demos.tracks import Tracks, TrackWriter, track_folder
+from policy.amplify import Amplify
+from policy.forward_dynamics import ForwardConfig
+from policy.inverse_dynamics import InverseConfig
+from policy.text import TextConfig
+from policy.vision import VisionConfig
+from tokenizer.tracks.model import TokenizerConfig
 
 SIZE, TRACKS = 32, 16
+
+
+def make_policy(text: str = "words") -> Amplify:
+    """A policy with random weights; ``text`` names its text encoder, words or preprocessed."""
+    torch.manual_seed(0)
+    tokenizer = TokenizerConfig(
+        num_tracks=TRACKS,
+        img_shape=(SIZE, SIZE),
+        hidden_dim=32,
+        num_heads=2,
+        codebook_size=64,
+        decoder_mlp_hidden_dim=16,
+    )
+    vision = VisionConfig("small", SIZE, embed_dim=16, channels=(8, 8), keypoints=4)
+    encoders = {"vision_encoder": vision, "text_encoder": TextConfig(text, buckets=64, width=16)}  # type: ignore[arg-type]
+    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders), InverseConfig(num_layers=1, num_heads=2, **encoders))
 
 
 def make_data(root: Path, tasks: int = 2, episodes: int = 2, steps: int = 20, with_tracks: bool = True) -> None:
