@@ -2,7 +2,8 @@
 
 For every point the decoder has hidden = relu(time part + track part + view part), logits = hidden W' + shared part
 (see ``tokenizer.tracks.model``). At the published size the logits of one sample are 11 MB; here they live only in the
-cache, because a chunk's gradients are computed together with its loss.
+cache, because a chunk's gradients are computed together with its loss. In half precision these are kept as means over
+the tracks, which fit float16; the rest of the loss's scale is applied in float32, together with a loss scaler's.
 """
 
 from typing import Any, NamedTuple
@@ -37,11 +38,12 @@ class _HeadLoss(torch.autograd.Function):
         weight: Tensor,
         shared: Tensor,
         classes: Tensor,
-        scale: Tensor,
+        view_weights: Tensor,
         chunk: int,
     ) -> Tensor:
-        inputs = (time, track, view, weight, shared)
-        dtype = time.dtype
+        b, _, t, n = classes.shape
+        dtype, of_tracks, ctx.of_steps = time.dtype, view_weights / n, 1 / (b * t)
+        ctx.dtypes = [x.dtype for x in (time, track, view, weight, shared)]
         d_time, d_shared = torch.empty_like(time), torch.empty_like(shared)
         d_track, d_view, d_weight = (torch.zeros_like(x, dtype=torch.float32) for x in (track, view, weight))
         loss = torch.zeros((), device=time.device)
@@ -53,10 +55,10 @@ class _HeadLoss(torch.autograd.Function):
             target = classes[part].unsqueeze(-1)
             log_p = logits.float().log_softmax(-1)
             losses = -log_p.gather(-1, target).squeeze(-1)
-            loss += (losses.sum((0, 2, 3)) * scale).sum()
+            loss += (losses.sum((0, 2, 3)) * of_tracks).sum() * ctx.of_steps
             gradient = log_p.exp_()
             gradient.scatter_add_(-1, target, torch.full_like(target, -1, dtype=gradient.dtype))
-            gradient = gradient.mul_(scale[:, None, None, None]).to(dtype)
+            gradient = gradient.mul_(of_tracks[:, None, None, None]).to(dtype)
             over = (1, 3) if shared.shape[1] == 1 else (3,)
             d_shared[part] = gradient.sum(over).view_as(d_shared[part])
             flat = gradient.flatten(0, 3)
@@ -66,19 +68,19 @@ class _HeadLoss(torch.autograd.Function):
             d_track += by_view_and_track.sum(0)
             d_view += by_view_and_track.sum(1)
             d_time[part] = d_hidden.sum(over).view_as(d_time[part])
-        gradients = (d_time, d_track, d_view, d_weight, d_shared)
-        ctx.save_for_backward(*(g.to(x.dtype) for g, x in zip(gradients, inputs, strict=True)))
+        ctx.save_for_backward(d_time, d_track, d_view, d_weight, d_shared)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(upstream.to(g.dtype) * g for g in ctx.saved_tensors), None, None, None)
+        scale = upstream.float() * ctx.of_steps
+        gradients = ((scale * g.float()).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
+        return (*gradients, None, None, None)
 
 
 def head_loss(parts: HeadParts, classes: Tensor, view_weights: Tensor, chunk: int | None = None) -> Tensor:
     """Mean cross-entropy of each view times its weight, added up; ``classes`` (b, v, t, n), ``view_weights`` (v,)."""
-    b, _, t, n = classes.shape
     if chunk is None:
         chunk = 1 if classes.device.type == "cpu" else 32  # a CPU's cache holds one sample, a GPU wants many at once
-    return _HeadLoss.apply(*parts, classes, view_weights / (b * t * n), chunk)
+    return _HeadLoss.apply(*parts, classes, view_weights, chunk)

@@ -27,3 +27,19 @@ def test_loss_and_gradients_equal_those_of_plain_cross_entropy(views_of_time: in
     assert torch.allclose(loss, expected, rtol=1e-5)
     for ours, theirs in zip(found, wanted, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_loss_scaler_keeps_half_precision_gradients_from_vanishing() -> None:
+    torch.manual_seed(0)
+    b, v, t, n, m, k, scale = 8, 2, 15, 400, 8, 25, 2.0**16
+    shapes = [(b, 1, t, m), (n, m), (v, m), (k, m), (b, 1, t, k)]
+    exact = HeadParts(*(torch.randn(shape, requires_grad=True) for shape in shapes))
+    half = HeadParts(*(part.detach().half().requires_grad_() for part in exact))
+    classes = torch.randint(k, (b, v, t, n))
+    weights = torch.tensor([0.9, 0.1])
+
+    wanted = torch.autograd.grad(head_loss(exact, classes, weights), exact)
+    found = torch.autograd.grad(head_loss(half, classes, weights) * scale, half)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.dtype == torch.float16
+        assert (ours.float() / scale - theirs).abs().max() < 0.02 * theirs.abs().max()
