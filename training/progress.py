@@ -4,14 +4,10 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from torch import Tensor
-
-from common.errors import UserError
 
 
 def duration(seconds: float) -> str:
@@ -83,19 +79,18 @@ class Reporter:
             status = f"step {step} {self._clock} {self._status}"
             self._progress.update(self._bar, completed=progress, status=status)
 
-    def log(self, extra: dict[str, float]) -> None:
-        """Tells the means of the steps since the last call, and ``extra``."""
-        values: dict[str, Any] = {name: float(value) / self._count for name, value in self._sums.items()}
+    def log(self, extra: dict[str, float]) -> dict[str, float]:
+        """Tells the means of the steps since the last call, and ``extra``; returns them."""
+        values: dict[str, float] = {name: float(value) / self._count for name, value in self._sums.items()}
         if self._count:
             values["samples_per_second"] = self._samples / (time.monotonic() - self._since)
-        if not torch.isfinite(torch.tensor(values.get("loss", 0.0))):
-            raise UserError(f"the loss is {values['loss']} at step {self._step}; try a lower lr or clip_grad=1")
         values |= extra
         self._sums, self._count, self._samples, self._since = {}, 0, 0, time.monotonic()
         if self.folder is None:
-            return
+            return values
         for name, value in values.items():
             self._board.add_scalar(name, value, self._step)
         text = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         self._status = text
         self.line(f"step {self._step} {self._clock} {text}")
+        return values

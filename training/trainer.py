@@ -8,7 +8,7 @@ import copy
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from math import ceil, cos, pi
+from math import ceil, cos, isfinite, pi
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from common.files import replacing
 from training import checkpoint
 from training.config import MAY_CHANGE_ON_RESUME
 from training.data_order import DataOrder
+from training.precision import precision_plugin
 from training.progress import Reporter
 from training.recipe import Batch, Recipe
 from training.stop_signals import stop_signals
@@ -54,7 +55,7 @@ class Trainer:
             accelerator=config.accelerator,
             devices=config.devices,
             num_nodes=config.num_nodes,
-            precision=config.precision,
+            plugins=[precision_plugin(config)],
         )
         self.fabric.launch()
         world = self.fabric.world_size
@@ -67,6 +68,7 @@ class Trainer:
         self.max_steps = min(steps, default=None)
         self.order = DataOrder(recipe.num_samples, config.batch_size, config.seed)
         self.step, self.elapsed = 0, 0.0
+        self._saved_step: int | None = None
         if config.init_from and not config.resume:
             checkpoint.load_weights(recipe.model, checkpoint.read(config.init_from, recipe.kind))
         trained = [p for p in recipe.model.parameters() if p.requires_grad]
@@ -120,7 +122,9 @@ class Trainer:
                 self.elapsed = self._same_everywhere(before + time.monotonic() - started)
                 report.step(self.step, self.progress(), self.elapsed, self.config.batch_size, loss, metrics)
                 if self.step % self.config.log_interval == 0:
-                    report.log({"lr": self.optimizer.param_groups[0]["lr"]})
+                    means = report.log({"lr": self.optimizer.param_groups[0]["lr"]})
+                    if not isfinite(means["loss"]):
+                        raise UserError(f"the loss is {means['loss']} at step {self.step}; {self._diverged()}")
                 if self.step % self.config.val_interval == 0 and self.progress() < 1:
                     measures = self._evaluate(report)
                 if time.monotonic() - saved > self.config.save_minutes * 60:
@@ -172,7 +176,10 @@ class Trainer:
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() * share
         if c.clip_grad:
-            sums["grad_norm"] = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=c.clip_grad)  # type: ignore[assignment]
+            # gradients that are not finite are the loss scaler's business, and otherwise noticed in the weights
+            sums["grad_norm"] = self.fabric.clip_gradients(  # type: ignore[assignment]
+                self.module, self.optimizer, max_norm=c.clip_grad, error_if_nonfinite=False
+            )
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None:
@@ -199,7 +206,13 @@ class Trainer:
     # -- saving and resuming
 
     def save(self, measures: dict[str, float]) -> None:
-        """Writes the state for ``resume`` and, from the averaged weights if there are, the checkpoint."""
+        """Writes the state for ``resume`` and, from the averaged weights if there are, the checkpoint.
+
+        Raises:
+            UserError: the weights are not finite any more; the files stay what they were.
+        """
+        if not all(bool(weight.isfinite().all()) for weight in self.recipe.model.state_dict().values()):
+            raise UserError(f"the weights are not finite at step {self.step}; {self._diverged()}")
         if not self.fabric.is_global_zero:
             return
         state = {
@@ -209,6 +222,7 @@ class Trainer:
             "model": self.recipe.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
         }
         with replacing(self.folder / "latest.state.pt") as temporary:
             torch.save(state, temporary)
@@ -224,6 +238,14 @@ class Trainer:
         config = {**self.recipe.saved_config(), "training": to_mapping(self.config)}
         weights = checkpoint.unique_weights(self.average if self.average is not None else self.recipe.model)
         checkpoint.save(self.folder / "latest.safetensors", self.recipe.kind, config, weights, info)
+        self._saved_step = self.step
+
+    def _diverged(self) -> str:
+        """What is on disk, and what to try."""
+        kept = "nothing was saved before"
+        if self._saved_step is not None:
+            kept = f"{self.folder}/latest.safetensors keeps step {self._saved_step}"
+        return f"{kept}; start another run with a lower lr or clip_grad=1"
 
     def _resume(self) -> None:
         path = self.folder / "latest.state.pt"
@@ -246,6 +268,9 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if "precision" in state:
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self._saved_step = self.step
 
     # -- telling, and agreeing with the other devices
 

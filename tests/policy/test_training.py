@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from common.errors import UserError
@@ -86,6 +87,16 @@ def test_a_run_starts_from_the_weights_it_is_given(trained: Path, kind: str) -> 
     main([*overrides(trained), *common(trained, run="tuned", init_from=source, lr=0, max_steps=1)])
     before, after = load_file(source), load_file(latest(trained, kind, "tuned"))
     assert all((before[name] == after[name]).all() for name in before)
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_half_precision_trains(trained: Path, kind: str) -> None:
+    main, overrides = TRAINERS[kind]
+    main([*overrides(trained), *common(trained, run="half", precision="16-mixed", max_steps=10)])
+    state = torch.load(latest(trained, kind, "half").parent / "latest.state.pt", weights_only=True)
+    taken = max(int(moments["step"]) for moments in state["optimizer"]["state"].values())
+    assert taken >= 5  # of 10: the loss scale starts high, and steps whose gradients overflow are left out
+    assert checkpoint.read(latest(trained, kind, "half"), kind).info["metrics"]["loss"] > 0
 
 
 def test_a_resumed_run_keeps_its_settings(trained: Path) -> None:
