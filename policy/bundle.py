@@ -50,6 +50,12 @@ def combine(tokenizer: Checkpoint, forward: Checkpoint, inverse: Checkpoint, nam
                 f"{other.path} was trained with the tokenizer {theirs}, {tokenizer.path} is {tokenizer.digest}; "
                 f"bundle it with the tokenizer it was trained with"
             )
+    learned_from = inverse.info.get("forward_digest")
+    if learned_from is not None and learned_from != forward.digest:
+        raise CheckpointError(
+            f"{inverse.path} learned from the codes of the forward dynamics {learned_from}, {forward.path} is "
+            f"{forward.digest}; bundle it with the forward dynamics it learned from"
+        )
     forward_config = from_mapping(ForwardConfig, forward.config["model"], str(forward.path))
     inverse_config = from_mapping(InverseConfig, inverse.config["model"], str(inverse.path))
     share = _shares_vision(forward_config, inverse_config, forward.weights, inverse.weights)
@@ -78,7 +84,7 @@ def main(argv: list[str]) -> None:
     parser = cli.CommandParser("policy.bundle", __doc__)
     parser.add_argument("--mt_ckpt", type=Path, required=True, help="motion tokenizer (latest.safetensors of its run)")
     parser.add_argument("--fd_ckpt", type=Path, required=True, help="forward dynamics trained with that tokenizer")
-    parser.add_argument("--id_ckpt", type=Path, required=True, help="inverse dynamics trained with that tokenizer")
+    parser.add_argument("--id_ckpt", type=Path, required=True, help="inverse dynamics trained with both of them")
     parser.add_argument("--name", required=True, help="name of the policy; also of the file")
     parser.add_argument("--out", type=Path, help="file to write (default: checkpoints/NAME.safetensors)")
     parser.add_argument("--half", action="store_true", help="store matrices as bfloat16: half the size")

@@ -64,6 +64,13 @@ class Recipe(ABC, Generic[Config]):
     def saved_config(self) -> dict[str, Any]:
         """What is needed to build the model again."""
 
+    def built_on(self) -> dict[str, str]:
+        """The digests of the checkpoints that it builds on, by the settings that name them.
+
+        A resumed run must build on the same ones; where they lie does not matter.
+        """
+        return {}
+
     def info(self) -> dict[str, Any]:
         """What else is good to know about a checkpoint."""
         return {}

@@ -217,6 +217,7 @@ class Trainer:
             return
         state = {
             "config": to_mapping(self.config),
+            "built_on": self.recipe.built_on(),
             "step": self.step,
             "elapsed": self.elapsed,
             "model": self.recipe.model.state_dict(),
@@ -256,13 +257,21 @@ class Trainer:
         except (RuntimeError, EOFError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}); start the run again under another name") from None
         ours = to_mapping(self.config)
-        changed = [k for k, v in ours.items() if k not in MAY_CHANGE_ON_RESUME and state["config"].get(k) != v]
+        built_on = self.recipe.built_on()
+        may_change = MAY_CHANGE_ON_RESUME | set(built_on)
+        changed = [k for k, v in ours.items() if k not in may_change and state["config"].get(k) != v]
         if changed:
             name = changed[0]
             raise UserError(
                 f"{self.folder} was trained with {name}={state['config'].get(name)}, not {ours[name]}; "
                 f"a resumed run keeps its settings: give the same ones or another run_name"
             )
+        for name, digest in built_on.items():
+            if digest != (theirs := state.get("built_on", built_on).get(name)):
+                raise UserError(
+                    f"{name}={ours[name]} is {digest}, {self.folder} was trained with {theirs}; a resumed run keeps "
+                    f"what it builds on: put that file back or give another run_name"
+                )
         self.step, self.elapsed = state["step"], state["elapsed"]
         self.recipe.model.load_state_dict(state["model"])
         if self.average is not None:

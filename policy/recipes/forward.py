@@ -108,5 +108,8 @@ class ForwardRecipe(Recipe[ForwardTraining]):
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
 
+    def built_on(self) -> dict[str, str]:
+        return {"motion_tokenizer_checkpoint": self.tokenizer_checkpoint.digest}
+
     def info(self) -> dict[str, Any]:
         return {"tokenizer_digest": self.tokenizer_checkpoint.digest}

@@ -69,6 +69,7 @@ class InverseRecipe(Recipe[InverseTraining]):
     def __init__(self, config: InverseTraining):
         super().__init__(config)
         self.tokenizer, self.tokenizer_checkpoint = load_tokenizer(config.motion_tokenizer_checkpoint)
+        self.forward_digest: str | None = None
         self.model = InverseDynamics(config.model, self.tokenizer.config)
         if self.model.vision_encoder is not None:
             load_pretrained_vision(self.model.vision_encoder, config.model.vision_encoder)
@@ -105,6 +106,7 @@ class InverseRecipe(Recipe[InverseTraining]):
         if c.code_source in ("forward", "mixed"):
             assert c.forward_dynamics_checkpoint is not None
             forward, found = load_forward(c.forward_dynamics_checkpoint, self.tokenizer_checkpoint)
+            self.forward_digest = found.digest
             texts = prepare_texts(forward.text_encoder, frames.texts, c.tracks_root)
             sources.append(cache.predict(frames, forward, texts, found.digest, c.input_dtype))
         return np.stack(sources)
@@ -160,5 +162,13 @@ class InverseRecipe(Recipe[InverseTraining]):
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
 
+    def built_on(self) -> dict[str, str]:
+        tokenizer = {"motion_tokenizer_checkpoint": self.tokenizer_checkpoint.digest}
+        return tokenizer | ({"forward_dynamics_checkpoint": self.forward_digest} if self.forward_digest else {})
+
     def info(self) -> dict[str, Any]:
-        return {"tokenizer_digest": self.tokenizer_checkpoint.digest, "code_source": self.config.code_source}
+        return {
+            "tokenizer_digest": self.tokenizer_checkpoint.digest,
+            "forward_digest": self.forward_digest,
+            "code_source": self.config.code_source,
+        }

@@ -1,5 +1,6 @@
 """The three trainers run, resume exactly, and make checkpoints that bundle into a policy that acts."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,24 +105,65 @@ def test_a_resumed_run_keeps_its_settings(trained: Path) -> None:
         train_tokenizer.main([*tokenizer_overrides(), *common(trained, resume="true", lr=0.5)])
 
 
-def test_forward_and_inverse_dynamics_of_another_tokenizer_are_refused(trained: Path) -> None:
+@pytest.fixture(scope="module")
+def others(trained: Path) -> dict[str, Path]:
+    """Another tokenizer, and other forward dynamics of the same tokenizer as all."""
     train_tokenizer.main([*tokenizer_overrides(), *common(trained, run="other", seed=1)])
-    other = latest(trained, "motion_tokenizer", "other")
+    train_forward.main([*forward_overrides(trained), *common(trained, run="other", seed=1)])
+    return {kind: latest(trained, kind, "other") for kind in ("motion_tokenizer", "forward_dynamics")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"), [("forward_dynamics", "motion_tokenizer"), ("inverse_dynamics", "forward_dynamics")]
+)
+def test_a_resumed_run_may_find_what_it_builds_on_elsewhere_but_not_replaced(
+    trained: Path, others: dict[str, Path], tmp_path: Path, kind: str, part: str
+) -> None:
+    main, overrides = TRAINERS[kind]
+    copy = shutil.copy(latest(trained, part), tmp_path / "copy.safetensors")
+    moved = f"{part}_checkpoint={copy}"
+    main([*overrides(trained), *common(trained, run="moved", max_steps=1), moved])
+    main([*overrides(trained), *common(trained, run="moved", max_steps=2, resume="true")])
+    shutil.copy(others[part], copy)
+    with pytest.raises(UserError, match=rf"{part}_checkpoint=.* put that file back"):
+        main([*overrides(trained), *common(trained, run="moved", max_steps=3, resume="true"), moved])
+
+
+def bundle_arguments(trained: Path, **others: Path) -> list[str]:
+    parts = {kind: latest(trained, kind) for kind in TRAINERS} | others
+    options = zip(("--mt_ckpt", "--fd_ckpt", "--id_ckpt"), parts.values(), strict=True)
+    return [str(word) for option in options for word in option] + ["--name", "tiny"]
+
+
+def test_parts_of_another_tokenizer_are_refused(trained: Path, others: dict[str, Path]) -> None:
+    tokenizer = others["motion_tokenizer"]
     with pytest.raises(UserError, match="another tokenizer"):
         train_inverse.main(
-            [*inverse_overrides(trained), *common(trained, run="x"), f"motion_tokenizer_checkpoint={other}"]
+            [*inverse_overrides(trained), *common(trained, run="x"), f"motion_tokenizer_checkpoint={tokenizer}"]
         )
-    parts = [str(latest(trained, kind)) for kind in ("forward_dynamics", "inverse_dynamics")]
     with pytest.raises(UserError, match="bundle it with the tokenizer it was trained with"):
-        bundle.main(["--mt_ckpt", str(other), "--fd_ckpt", parts[0], "--id_ckpt", parts[1], "--name", "x"])
+        bundle.main(bundle_arguments(trained, motion_tokenizer=tokenizer))
+
+
+def test_actions_learned_from_other_forward_dynamics_are_refused(
+    trained: Path, others: dict[str, Path], tmp_path: Path
+) -> None:
+    other = others["forward_dynamics"]
+    with pytest.raises(UserError, match=r"learned from the codes of the forward dynamics .*; bundle it with"):
+        bundle.main(bundle_arguments(trained, forward_dynamics=other))
+    out = tmp_path / "policy.safetensors"
+    of_true_motion = ["code_source=tokenizer", "forward_dynamics_checkpoint=null"]
+    train_inverse.main([*inverse_overrides(trained), *common(trained, run="true_codes"), *of_true_motion])
+    inverse = latest(trained, "inverse_dynamics", "true_codes")
+    arguments = bundle_arguments(trained, forward_dynamics=other, inverse_dynamics=inverse)
+    bundle.main([*arguments, "--out", str(out)])  # true motion's codes are the tokenizer's
+    assert load_policy(out).action_horizon == 16
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_the_checkpoints_bundle_into_a_policy_that_acts(trained: Path, tmp_path: Path, half: bool) -> None:
     out = tmp_path / "policy.safetensors"
-    paths = [str(latest(trained, kind)) for kind in TRAINERS]
-    arguments = ["--mt_ckpt", paths[0], "--fd_ckpt", paths[1], "--id_ckpt", paths[2], "--name", "tiny"]
-    bundle.main([*arguments, "--out", str(out), *(["--half"] if half else [])])
+    bundle.main([*bundle_arguments(trained), "--out", str(out), *(["--half"] if half else [])])
     policy = load_policy(out)
     assert isinstance(policy, Policy)
     assert policy.image_size == (SIZE, SIZE)
