@@ -15,6 +15,7 @@ from common.conventions import ACTION_DIM, HORIZON, PROPRIO_DIM, VIEWS
 from common.errors import UserError
 from common.files import OpenFiles
 from demos.hdf5 import DemoFileError, DemoReader
+from demos.origin import Origin
 from demos.spec import Mode, chosen_episodes, parse_specs
 from demos.tracks import HOW_TO_GET_TRACKS, METHOD, TrackFileError, TrackReader, normalized, resampled, track_folder
 
@@ -72,6 +73,7 @@ class FrameDataset:
         self.mode: Mode = mode or ("action" if "actions" in self.keys else "traj")
         self.episodes: list[EpisodeRef] = []
         self.texts: list[str] = []
+        self._assets: list[str] = []
         self.episodes_without_tracks = 0
         self._readers = OpenFiles(DemoReader, limit=256)
         self._track_readers = OpenFiles(TrackReader, limit=128)
@@ -108,6 +110,11 @@ class FrameDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_mapped": {}}  # else pickling would copy the images
+
+    @property
+    def origin(self) -> Origin:
+        """The instructions of the chosen episodes, and the assets they were rendered with where their files say."""
+        return Origin(tuple(self.texts), tuple(self._assets) or None)
 
     @property
     def proprio(self) -> np.ndarray:
@@ -183,6 +190,8 @@ class FrameDataset:
         text = reader.language
         if text not in self.texts:
             self.texts.append(text)
+        if reader.assets_digest is not None and reader.assets_digest not in self._assets:
+            self._assets.append(reader.assets_digest)
         last = self.episodes[-1] if self.episodes else None
         self.episodes.append(
             EpisodeRef(

@@ -298,6 +298,14 @@ class DemoReader:
         """The attributes of an episode, as ``Episode.attributes`` has them."""
         return dict(self._data[self.names[index]].attrs)
 
+    @property
+    def assets_digest(self) -> str | None:
+        """The digest of the assets that the images were rendered with; None in files that do not say, as LIBERO's."""
+        try:
+            return json.loads(self._data.attrs["env_args"])["env_kwargs"]["assets_digest"]
+        except (KeyError, TypeError, ValueError):
+            return None
+
     def steps(self, index: int) -> int:
         """The number of control steps of an episode."""
         return self._dataset(index, "actions").shape[0]

@@ -1,5 +1,6 @@
 """The whole policy: images and an instruction -> motion codes -> actions (AMPLIFY). Implements ``policy.interface``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from common.errors import UserError
+from demos.origin import Origin
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.interface import Array, Text
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
+from policy.known_instructions import KnownInstructions
+from policy.text import PreprocessedText
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 
 ROUNDING = 1e-3
@@ -22,6 +26,8 @@ class Amplify(nn.Module):
 
     ``share_vision_encoder``: both dynamics models hold one and the same frozen vision encoder, which runs once.
     ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
+    ``origin``: what it learned from. ``text_embeddings`` (512,): of the instructions that it can be given as text,
+    where it was trained on stored embeddings.
     """
 
     def __init__(
@@ -32,13 +38,19 @@ class Amplify(nn.Module):
         share_vision_encoder: bool = False,
         name: str = "",
         digest: str = "",
+        origin: Origin | None = None,
+        text_embeddings: Mapping[str, Tensor] | None = None,
     ):
         super().__init__()
-        self.name, self.digest = name, digest
+        self.name, self.digest, self.origin = name, digest, origin or Origin()
+        self.known_instructions = KnownInstructions(text_embeddings or {})
         self.blank_codes = False
         self.motion_tokenizer = MotionTokenizer(tokenizer)
         self.forward_dynamics = ForwardDynamics(forward_dynamics, tokenizer, self.motion_tokenizer.quantize)
         self.inverse_dynamics = InverseDynamics(inverse_dynamics, tokenizer)
+        for encoder in (self.forward_dynamics.text_encoder, self.inverse_dynamics.text_encoder):
+            if isinstance(encoder, PreprocessedText):
+                encoder.known = self.known_instructions
         self.share_vision_encoder = share_vision_encoder
         if share_vision_encoder:
             self.inverse_dynamics.vision_encoder = self.forward_dynamics.vision_encoder
@@ -113,7 +125,11 @@ class Amplify(nn.Module):
             return indices.unflatten(0, shape).cpu().numpy(), points.unflatten(0, shape).cpu().numpy()
 
     def describe(self) -> dict[str, Any]:
-        """name, hash, sizes; for results and servers."""
+        """name, hash, sizes; for results and servers.
+
+        Also ``instructions`` (those it was trained on; of an imported policy those whose embeddings it has) and
+        ``assets`` (digests of those its demonstrations were rendered with), where the bundle says.
+        """
         c = self.motion_tokenizer.config
         return {
             "name": self.name,
@@ -129,6 +145,7 @@ class Amplify(nn.Module):
             "text_encoder": self.forward_dynamics.config.text_encoder.name,
             "head": self.inverse_dynamics.config.type,
             "blank_codes": self.blank_codes,
+            **self.origin.to_info(),
         }
 
     def _predict(self, pixels: Tensor, text: Text) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from common import cli
+from demos.origin import Origin
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
@@ -35,7 +36,9 @@ def save_bundle(policy: Amplify, path: Path, half: bool = False, info: dict[str,
             name: w.bfloat16() if w.ndim > 1 and w.is_floating_point() and ".quantize." not in name else w
             for name, w in weights.items()
         }
-    return checkpoint.save(path, "bundle", bundle_config(policy), weights, info)
+    info = {**(info or {}), **policy.origin.to_info()}
+    embeddings = policy.known_instructions.embeddings
+    return checkpoint.save(path, "bundle", bundle_config(policy), weights, info, embeddings)
 
 
 def combine(tokenizer: Checkpoint, forward: Checkpoint, inverse: Checkpoint, name: str) -> Amplify:
@@ -59,14 +62,32 @@ def combine(tokenizer: Checkpoint, forward: Checkpoint, inverse: Checkpoint, nam
     forward_config = from_mapping(ForwardConfig, forward.config["model"], str(forward.path))
     inverse_config = from_mapping(InverseConfig, inverse.config["model"], str(inverse.path))
     share = _shares_vision(forward_config, inverse_config, forward.weights, inverse.weights)
+    origins = [Origin.from_info(part.info) for part in (forward, inverse, tokenizer)]
     policy = Amplify(
-        from_mapping(TokenizerConfig, config, str(tokenizer.path)), forward_config, inverse_config, share, name
+        from_mapping(TokenizerConfig, config, str(tokenizer.path)),
+        forward_config,
+        inverse_config,
+        share,
+        name,
+        origin=origins[0] | origins[1] | Origin(assets=origins[2].assets),
+        text_embeddings=_text_embeddings(forward, inverse),
     )
     load_weights(policy.motion_tokenizer, tokenizer)
     # loaded after the tokenizer whose (frozen) quantiser it holds a copy of
     load_weights(policy.forward_dynamics, forward)
     load_weights(policy.inverse_dynamics, inverse)
     return policy
+
+
+def _text_embeddings(forward: Checkpoint, inverse: Checkpoint) -> dict[str, Tensor]:
+    """Those that either was trained on; refused where they differ."""
+    for text, embedding in forward.text_embeddings.items():
+        if not torch.equal(embedding, inverse.text_embeddings.get(text, embedding)):
+            raise CheckpointError(
+                f"{forward.path} and {inverse.path} were trained on different embeddings of {text!r}; train both on "
+                "the same files"
+            )
+    return forward.text_embeddings | inverse.text_embeddings
 
 
 def _shares_vision(

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from common import cli
+from common.errors import UserError
+from demos.origin import Origin
+from demos.text_embeddings import read_text_embeddings
 from policy.amplify import Amplify
 from policy.bundle import save_bundle
 from policy.forward_dynamics import ForwardConfig
@@ -101,8 +104,8 @@ def model_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def convert(path: Path) -> Amplify:
-    """Reads a published bundle without executing anything in it."""
+def convert(path: Path, text_embeddings: Mapping[str, Tensor] | None = None) -> Amplify:
+    """Reads a published bundle without executing anything in it; ``text_embeddings`` (512,) are by instruction."""
     try:
         with torch.serialization.safe_globals([pathlib.PosixPath]):
             published = torch.load(path, map_location="cpu", weights_only=True)
@@ -120,6 +123,8 @@ def convert(path: Path) -> Amplify:
             inverse_config(config["inverse_dynamics_cfg"], tokenizer),
             share_vision_encoder=True,
             name=path.stem,
+            origin=Origin(instructions=tuple(text_embeddings or ())),
+            text_embeddings=text_embeddings,
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a published AMPLIFY bundle: {error} is missing") from None
@@ -137,10 +142,26 @@ def main(argv: list[str]) -> None:
     parser = cli.CommandParser("policy.import_official", __doc__)
     parser.add_argument("bundle", type=Path, help="a published AMPLIFY bundle (.pt)")
     parser.add_argument("--out", type=Path, help="where to write ours (default: beside it, as .safetensors)")
+    parser.add_argument(
+        "--text-embeddings",
+        type=Path,
+        metavar="DIR",
+        help="the instructions it is to know: the folder with SUITE/text/TASK.hdf5 that AMPLIFY's preprocessing wrote",
+    )
     args = parser.parse_args(argv)
+    embeddings: dict[str, Tensor] = {}
+    if args.text_embeddings is not None:
+        embeddings = {text: torch.from_numpy(x) for text, x in read_text_embeddings(args.text_embeddings).items()}
+        if not embeddings:
+            raise UserError(f"no text embeddings in {args.text_embeddings}; it must hold SUITE/text/TASK.hdf5")
     out = args.out or args.bundle.with_suffix(".safetensors")
-    digest = save_bundle(convert(args.bundle), out, info={"source": args.bundle.name})
-    print(f"wrote {out}, hash {digest}")
+    digest = save_bundle(convert(args.bundle, embeddings), out, info={"source": args.bundle.name})
+    print(f"wrote {out}, hash {digest}" + (f"; it knows {len(embeddings)} instructions" if embeddings else ""))
+    if not embeddings:
+        print(
+            "published bundles hold no embeddings of instructions: as text, every instruction becomes zeros, and the "
+            "policy cannot tell them apart; import it again with --text-embeddings DIR to mend that"
+        )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from demos.origin import Origin
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
@@ -24,6 +25,8 @@ def build(bundle: Checkpoint) -> Amplify:
         config["share_vision_encoder"],
         config["name"],
         bundle.digest,
+        Origin.from_info(bundle.info),
+        bundle.text_embeddings,
     )
     checkpoint.load_weights(policy, bundle)
     return policy

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from policy.interface import Text
+from policy.known_instructions import TEXT_DIM, KnownInstructions
 from tokenizer.transformer import EncoderBlock
-
-TEXT_DIM = 512
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,21 @@ class WordsEncoder(nn.Module):
 
 
 class PreprocessedText(nn.Module):
-    """Passes stored text embeddings on (published models store those of a frozen T5)."""
+    """Passes stored text embeddings on (published models store those of a frozen T5).
+
+    Instructions that come as text are looked up among those that are ``known``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = KnownInstructions({})
 
     def prepare(self, text: Text) -> Tensor:
-        if not isinstance(text, np.ndarray) or text.shape[-1:] != (TEXT_DIM,):
-            raise UserError(f"this policy takes stored text embeddings, float32 (b, {TEXT_DIM}), not instructions")
+        """Instructions, or their embeddings (b, 512) or (b, 1, 512), -> embeddings (b, 512)."""
+        if not isinstance(text, np.ndarray):
+            return self.known.embed(text)
+        if text.shape[-1:] != (TEXT_DIM,):
+            raise UserError(f"stored text embeddings must have shape (b, {TEXT_DIM}), not {text.shape}")
         return torch.from_numpy(text.astype(np.float32)).reshape(-1, TEXT_DIM)
 
     def forward(self, embeddings: Tensor) -> Tensor:

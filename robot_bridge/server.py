@@ -372,10 +372,11 @@ _CODES: dict[type, str] = {WireError: "bad_message", BadObservation: "bad_reques
 def warm_up(policy: Policy, sizes: tuple[int, ...], on_size: Callable[[int, float], None] | None = None) -> None:
     """Calls the policy once a batch size, so that the first client does not wait for lazy set-up."""
     height, width = policy.image_size
+    instruction = (policy.describe().get("instructions") or ["warm up"])[0]  # a policy may know no others
     for size in sizes:
         started = time.monotonic()
         images = np.zeros((size, len(policy.views), height, width, 3), np.uint8)
-        policy.act(images, np.zeros((size, PROPRIO), np.float32), ["warm up"] * size)
+        policy.act(images, np.zeros((size, PROPRIO), np.float32), [instruction] * size)
         if on_size is not None:
             on_size(size, time.monotonic() - started)
 

@@ -23,6 +23,8 @@ from common.files import replacing
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "amplify"
+_EMBEDDING = "text_embedding: "
+"""Begins the name of a tensor that is the embedding of the instruction that follows."""
 
 
 class CheckpointError(UserError):
@@ -42,6 +44,8 @@ class Checkpoint:
     path: Path | None = None
     digest: str = ""
     """sha256 of the file, first 16 hex digits"""
+    text_embeddings: dict[str, Tensor] = field(default_factory=dict)
+    """(512,) by instruction, for models that take stored ones: data, not weights"""
 
 
 def library_versions() -> dict[str, str]:
@@ -71,8 +75,9 @@ def save(
     config: Mapping[str, Any],
     weights: Mapping[str, Tensor],
     info: Mapping[str, Any] | None = None,
+    text_embeddings: Mapping[str, Tensor] | None = None,
 ) -> str:
-    """Writes a checkpoint atomically; returns its digest."""
+    """Writes a checkpoint atomically; returns its digest. See ``Checkpoint`` for what goes into it."""
     document = {
         "kind": kind,
         "format_version": FORMAT_VERSION,
@@ -80,7 +85,8 @@ def save(
         "info": info or {},
         "versions": library_versions(),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    embeddings = {_EMBEDDING + text: embedding for text, embedding in (text_embeddings or {}).items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in {**weights, **embeddings}.items()}
     data = serialize(tensors, metadata={_METADATA_KEY: json.dumps(document)})
     with replacing(path) as temporary:
         temporary.write_bytes(data)
@@ -100,13 +106,17 @@ def read(path: str | Path, kind: str) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             document = _document(path, file.metadata() or {})
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is truncated or not a safetensors file ({error}); copy it again") from None
     if document["kind"] != kind:
         raise CheckpointError(f"{path} holds a {document['kind']} checkpoint where a {kind} one is needed")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return Checkpoint(kind, document["config"], weights, document["info"], document["versions"], path, digest)
+    embeddings = {name.removeprefix(_EMBEDDING): x for name, x in tensors.items() if name.startswith(_EMBEDDING)}
+    weights = {name: x for name, x in tensors.items() if not name.startswith(_EMBEDDING)}
+    return Checkpoint(
+        kind, document["config"], weights, document["info"], document["versions"], path, digest, embeddings
+    )
 
 
 def _document(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

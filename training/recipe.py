@@ -71,6 +71,10 @@ class Recipe(ABC, Generic[Config]):
         """
         return {}
 
+    def text_embeddings(self) -> dict[str, Tensor]:
+        """The embeddings (512,) of the instructions that it was trained on, where the model takes stored ones."""
+        return {}
+
     def info(self) -> dict[str, Any]:
         """What else is good to know about a checkpoint."""
         return {}

@@ -238,7 +238,8 @@ class Trainer:
         }
         config = {**self.recipe.saved_config(), "training": to_mapping(self.config)}
         weights = checkpoint.unique_weights(self.average if self.average is not None else self.recipe.model)
-        checkpoint.save(self.folder / "latest.safetensors", self.recipe.kind, config, weights, info)
+        embeddings = self.recipe.text_embeddings()
+        checkpoint.save(self.folder / "latest.safetensors", self.recipe.kind, config, weights, info, embeddings)
         self._saved_step = self.step
 
     def _diverged(self) -> str:

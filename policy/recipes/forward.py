@@ -14,7 +14,7 @@ from policy.augment import AugmentConfig
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.models import load_pretrained_vision, load_tokenizer
-from policy.recipes.texts import prepare_texts
+from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.metrics import trajectory_metrics
 from tokenizer.tracks.recipe import track_frames
 from training.config import TrainingConfig
@@ -111,5 +111,8 @@ class ForwardRecipe(Recipe[ForwardTraining]):
     def built_on(self) -> dict[str, str]:
         return {"motion_tokenizer_checkpoint": self.tokenizer_checkpoint.digest}
 
+    def text_embeddings(self) -> dict[str, Tensor]:
+        return trained_embeddings(self.model.text_encoder, self.data.frames.texts, self.data.texts)
+
     def info(self) -> dict[str, Any]:
-        return {"tokenizer_digest": self.tokenizer_checkpoint.digest}
+        return {"tokenizer_digest": self.tokenizer_checkpoint.digest, **self.data.frames.origin.to_info()}

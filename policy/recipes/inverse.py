@@ -16,7 +16,7 @@ from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.models import load_forward, load_pretrained_vision, load_tokenizer
-from policy.recipes.texts import prepare_texts
+from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.recipe import track_frames
 from training.config import TrainingConfig
 from training.hydra_config import ConfigFiles
@@ -166,9 +166,13 @@ class InverseRecipe(Recipe[InverseTraining]):
         tokenizer = {"motion_tokenizer_checkpoint": self.tokenizer_checkpoint.digest}
         return tokenizer | ({"forward_dynamics_checkpoint": self.forward_digest} if self.forward_digest else {})
 
+    def text_embeddings(self) -> dict[str, Tensor]:
+        return trained_embeddings(self.model.text_encoder, self.data.frames.texts, self.data.texts)
+
     def info(self) -> dict[str, Any]:
         return {
             "tokenizer_digest": self.tokenizer_checkpoint.digest,
             "forward_digest": self.forward_digest,
             "code_source": self.config.code_source,
+            **self.data.frames.origin.to_info(),
         }

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from demos.tracks import resampled
 from policy.interface import Array, Policy, Text
 from sim.pictures.inputs import Frame, resize
 from tokenizer.tracks.metrics import trajectory_metrics
@@ -66,6 +67,9 @@ class Predictor:
         truth = frame.tracks if known else None
         queries = self._grid if truth is None else truth[:, :1]
         points = self.policy.predict_traj(images, queries[None], self.text)[0]
+        if truth is not None and truth.shape[1] != points.shape[1]:
+            # published policies spread their points evenly over the steps of a chunk
+            truth = resampled(truth[:, : self.policy.action_horizon], points.shape[1])
         codes = self.policy.predict_codes(images, self.text)[0][0]
         samples = sample_codes = None
         if self.samples > 1:

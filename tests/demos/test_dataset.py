@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from demos.dataset import FrameDataset
 from demos.hdf5 import DemoFileError, DemoHeader, DemoWriter
+from demos.origin import Origin
 from demos.tracks import TrackFileError, TrackWriter, track_folder
 from tests.demos.examples import make_episode, make_tracks
 
@@ -58,6 +59,15 @@ def test_a_batch_holds_frames_and_their_future(data: Path) -> None:
     np.testing.assert_array_equal(batch["actions"][2], make_episode(20, 0).actions[4:20].astype(np.float32))
     assert batch["actions"].dtype == batch["proprio"].dtype == np.float32
     assert batch["text_ids"].tolist() == [1, 0, 0]
+
+
+def test_the_origin_names_instructions_and_assets_of_the_chosen_episodes(data: Path) -> None:
+    assert dataset(data, keys={"actions"}).origin == Origin(("close it", "open it"), None)
+    header = DemoHeader("wipe it", "problem", "wipe.bddl", {"assets_digest": "9a1f"})
+    writer = DemoWriter(data / "libero_goal" / "wipe_demo.hdf5", header)
+    writer.append(make_episode(3))
+    writer.finish()
+    assert dataset(data, "[libero_goal:action1]", keys={"actions"}).origin == Origin(("wipe it",), ("9a1f",))
 
 
 def test_the_share_is_taken_of_each_file_and_by_mode(data: Path) -> None:

@@ -1,9 +1,13 @@
-"""The whole policy: what it takes, and what it refuses with the reason."""
+"""The whole policy: what it takes, and what it refuses with the reason; the instructions it knows."""
+
+import logging
 
 import numpy as np
 import pytest
+import torch
 
 from common.errors import UserError
+from demos.origin import Origin
 from policy.amplify import Amplify
 from tests.policy.tiny import SIZE, TRACKS, make_policy
 
@@ -59,3 +63,55 @@ def test_proprioception_that_is_no_number_is_refused(policy: Amplify, images: np
     proprio[1, 4] = value
     with pytest.raises(UserError, match=f"number 4 of sample 1 is {value}"):
         policy.act(images, proprio, TEXT)
+
+
+def knowing(*texts: str) -> Amplify:
+    """A policy that carries random embeddings of these instructions."""
+    torch.manual_seed(1)
+    return make_policy("preprocessed", text_embeddings={text: torch.randn(512) for text in texts})
+
+
+def test_an_instruction_that_is_known_is_its_embedding(images: np.ndarray) -> None:
+    policy = knowing("close it", "open it", "wipe it")
+    stored = policy.known_instructions.embeddings
+    embeddings = torch.stack([stored["open it"], stored["close it"]]).numpy()
+    actions = policy.act(images, None, embeddings)
+    assert np.array_equal(actions, policy.act(images, None, ["open it", "close it"]))
+    assert np.array_equal(actions, policy.act(images, None, ["Open  it", "close_it "]))
+    assert not np.array_equal(actions, policy.act(images, None, ["wipe it", "close it"]))
+    queries = np.zeros((2, 2, 1, TRACKS, 2), np.float32)
+    for text in (TEXT, embeddings):
+        indices, _ = policy.predict_codes(images, text)
+        assert np.array_equal(indices, policy.predict_codes(images, TEXT)[0])
+        assert policy.predict_traj(images, queries, text).shape == (2, 2, 16, TRACKS, 2)
+
+
+def test_an_unknown_instruction_is_refused_and_the_nearest_named(images: np.ndarray) -> None:
+    policy = knowing("open the top drawer", "open the bottom drawer", "push the plate", "turn on the stove")
+    with pytest.raises(UserError, match=r"no embedding of .*'open the drawer'; of the 4 .* 'open the top drawer'"):
+        policy.act(images, None, ["push the plate", "open the drawer"])
+
+
+def test_without_any_embedding_instructions_are_zeros_and_it_says_so_once(
+    images: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = knowing()
+    with caplog.at_level(logging.WARNING):
+        actions = policy.act(images, None, TEXT)
+        policy.predict_codes(images, TEXT)
+    assert [record.message for record in caplog.records if "--text-embeddings DIR" in record.message] != []
+    assert len(caplog.records) == 1
+    assert np.array_equal(actions, policy.act(images, None, np.zeros((2, 512), np.float32)))
+
+
+def test_embeddings_of_another_width_are_refused() -> None:
+    with pytest.raises(UserError, match=r"'open it' has shape \(768,\), not \(512,\)"):
+        make_policy("preprocessed", text_embeddings={"open it": torch.zeros(768)})
+    with pytest.raises(UserError, match=r"must have shape \(b, 512\), not \(1, 768\)"):
+        make_policy("preprocessed").predict_codes(np.zeros((1, 2, 8, 8, 3), np.uint8), np.zeros((1, 768)))
+
+
+def test_a_policy_tells_what_it_learned_from_where_it_knows() -> None:
+    told = make_policy(origin=Origin(("open it",), ("9a1f",))).describe()
+    assert (told["instructions"], told["assets"]) == (["open it"], ["9a1f"])
+    assert not {"instructions", "assets"} & set(make_policy().describe())

@@ -12,6 +12,7 @@ from common.errors import UserError
 from policy import bundle, load_policy, train_forward, train_inverse
 from policy.interface import Policy
 from tests.policy.tiny import (
+    ASSETS,
     SIZE,
     TRACKS,
     common,
@@ -19,6 +20,7 @@ from tests.policy.tiny import (
     latest,
     make_data,
     tokenizer_overrides,
+    write_text_embedding,
 )
 from tokenizer import train as train_tokenizer
 from training import checkpoint
@@ -186,3 +188,42 @@ def test_the_checkpoints_bundle_into_a_policy_that_acts(trained: Path, tmp_path:
 
     policy.blank_codes = True
     assert not np.allclose(one, policy.act(images[:1], None, text[:1]))
+
+
+def test_a_bundle_tells_its_instructions_and_the_assets_it_learned_from(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "policy.safetensors"
+    bundle.main([*bundle_arguments(trained), "--out", str(out)])
+    told = load_policy(out).describe()
+    assert told["instructions"] == ["open drawer number 0", "open drawer number 1"]
+    assert told["assets"] == [ASSETS]
+
+
+def test_a_bundle_trained_on_stored_embeddings_takes_their_instructions_as_text(trained: Path, tmp_path: Path) -> None:
+    embeddings = np.random.default_rng(0).normal(size=(2, 512))
+    for task, embedding in enumerate(embeddings):
+        path = trained / "tracks" / "tiny" / "text" / f"task_{task}.hdf5"
+        write_text_embedding(path, f"open drawer number {task}", embedding)
+    stored = [*common(trained, run="stored", max_steps=1), "model.text_encoder.name=preprocessed"]
+    train_forward.main([*forward_overrides(trained), *stored])
+    forward = latest(trained, "forward_dynamics", "stored")
+    train_inverse.main([*inverse_overrides(trained), *stored, f"forward_dynamics_checkpoint={forward}"])
+    parts = {"forward_dynamics": forward, "inverse_dynamics": latest(trained, "inverse_dynamics", "stored")}
+    out = tmp_path / "policy.safetensors"
+    bundle.main([*bundle_arguments(trained, **parts), "--out", str(out), "--half"])
+
+    policy = load_policy(out)
+    images = np.zeros((2, 2, SIZE, SIZE, 3), np.uint8)
+    texts = ["open drawer number 1", "open drawer number 0"]
+    assert policy.describe()["instructions"] == texts[::-1]
+    by_embedding = policy.act(images, None, embeddings[::-1].astype(np.float32))
+    assert np.array_equal(policy.act(images, None, texts), by_embedding)
+    with pytest.raises(UserError, match="nearest are 'open drawer number"):
+        policy.act(images, None, ["open drawer number 2"] * 2)
+
+    write_text_embedding(trained / "tracks" / "tiny" / "text" / "task_0.hdf5", "open drawer number 0", embeddings[1])
+    train_inverse.main(
+        [*inverse_overrides(trained), *stored, f"forward_dynamics_checkpoint={forward}", "run_name=others"]
+    )
+    parts["inverse_dynamics"] = latest(trained, "inverse_dynamics", "others")
+    with pytest.raises(UserError, match="different embeddings of 'open drawer number 0'"):
+        bundle.main([*bundle_arguments(trained, **parts), "--out", str(out)])

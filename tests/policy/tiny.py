@@ -1,7 +1,9 @@
 """A tiny policy, a tiny data set, and settings with which every trainer runs on it in seconds."""
 
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import torch
 
@@ -16,9 +18,11 @@ from policy.vision import VisionConfig
 from tokenizer.tracks.model import TokenizerConfig
 
 SIZE, TRACKS = 32, 16
+ASSETS = "0123456789abcdef"
+"""The digest of the assets that the demonstrations claim to be rendered with."""
 
 
-def make_policy(text: str = "words") -> Amplify:
+def make_policy(text: str = "words", **options: Any) -> Amplify:
     """A policy with random weights; ``text`` names its text encoder, words or preprocessed."""
     torch.manual_seed(0)
     tokenizer = TokenizerConfig(
@@ -31,7 +35,8 @@ def make_policy(text: str = "words") -> Amplify:
     )
     vision = VisionConfig("small", SIZE, embed_dim=16, channels=(8, 8), keypoints=4)
     encoders = {"vision_encoder": vision, "text_encoder": TextConfig(text, buckets=64, width=16)}  # type: ignore[arg-type]
-    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders), InverseConfig(num_layers=1, num_heads=2, **encoders))
+    inverse = InverseConfig(num_layers=1, num_heads=2, cond_on_text=True, **encoders)
+    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders), inverse, **options)
 
 
 def make_data(root: Path, tasks: int = 2, episodes: int = 2, steps: int = 20, with_tracks: bool = True) -> None:
@@ -39,7 +44,10 @@ def make_data(root: Path, tasks: int = 2, episodes: int = 2, steps: int = 20, wi
     rng = np.random.default_rng(0)
     for task in range(tasks):
         header = DemoHeader(
-            f"open drawer number {task}", "libero_floor_manipulation", f"libero_10/task_{task}.bddl", {}
+            f"open drawer number {task}",
+            "libero_floor_manipulation",
+            f"libero_10/task_{task}.bddl",
+            {"assets_digest": ASSETS},
         )
         path = root / "demos" / "tiny" / f"task_{task}_demo.hdf5"
         writer = DemoWriter(path, header)
@@ -49,6 +57,13 @@ def make_data(root: Path, tasks: int = 2, episodes: int = 2, steps: int = 20, wi
             if with_tracks:
                 tracks.write(index, {view: _tracks(steps, rng) for view in VIEWS}, (SIZE, SIZE))
         writer.finish()
+
+
+def write_text_embedding(path: Path, text: str, embedding: np.ndarray) -> None:
+    """A file as AMPLIFY's preprocessing writes them, of an ``embedding`` (512,)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["text"], file["text_emb"] = text, embedding[None].astype(np.float32)
 
 
 def _episode(steps: int, rng: np.random.Generator) -> Episode:

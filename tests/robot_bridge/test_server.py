@@ -322,6 +322,18 @@ def test_warm_up_calls_the_policy_once_a_size():
     assert policy.batches == [1, 4]
 
 
+def test_warm_up_says_an_instruction_that_the_policy_knows():
+    class Listening(ConstantPolicy):
+        def act(self, images, proprio, text):
+            assert list(text) == ["open it"] * len(images)
+            return super().act(images, proprio, text)
+
+        def describe(self):
+            return super().describe() | {"instructions": ["open it", "close it"]}
+
+    warm_up(Listening(), (2,))
+
+
 def resident_bytes() -> int:
     """This process's memory, from Linux's own books, without what the allocators only keep for later."""
     gc.collect()

@@ -30,6 +30,16 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_embeddings_of_instructions_are_kept_apart_from_weights(tmp_path: Path) -> None:
+    model, path = nn.Linear(3, 2), tmp_path / "model.safetensors"
+    embeddings = {"open it": torch.randn(4), "öffne: es/jetzt": torch.randn(4)}
+    checkpoint.save(path, "bundle", {}, model.state_dict(), text_embeddings=embeddings)
+    found = checkpoint.read(path, "bundle")
+    checkpoint.load_weights(model, found)
+    assert found.text_embeddings.keys() == embeddings.keys()
+    assert all(torch.equal(found.text_embeddings[text], embeddings[text]) for text in embeddings)
+
+
 def test_a_shared_tensor_is_stored_once() -> None:
     inner = nn.Linear(2, 2)
     model = nn.ModuleDict({"a": inner, "b": inner})

@@ -90,3 +90,6 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
 
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict()}
+
+    def info(self) -> dict[str, Any]:
+        return self.frames.origin.to_info()

@@ -1,0 +1,56 @@
+"""The instructions whose embeddings a policy carries, and what it says about others."""
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+
+log = logging.getLogger(__name__)
+
+TEXT_DIM = 512
+"""Width of an instruction's features."""
+
+
+class KnownInstructions:
+    """Embeddings (512,) float32 by instruction; letter case, underscores and spacing make no difference.
+
+    Without a single one every instruction becomes zeros, with a warning: such a policy cannot tell them apart.
+    """
+
+    def __init__(self, embeddings: Mapping[str, Tensor]):
+        for text, embedding in embeddings.items():
+            if embedding.shape != (TEXT_DIM,):
+                raise UserError(f"the embedding of {text!r} has shape {tuple(embedding.shape)}, not ({TEXT_DIM},)")
+        self.embeddings = dict(embeddings)
+        self._texts = {_plain(text): text for text in embeddings}
+        self._warned = False
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """(b, 512); raises UserError for an instruction without an embedding, naming the nearest ones."""
+        if not self.embeddings:
+            if not self._warned:
+                log.warning(
+                    "this policy carries no embeddings of instructions: it is given zeros for every one and cannot "
+                    "tell them apart; import it again with --text-embeddings DIR"
+                )
+                self._warned = True
+            return torch.zeros(len(texts), TEXT_DIM)
+        return torch.stack([self.embeddings[self._known(text)] for text in texts])
+
+    def _known(self, text: str) -> str:
+        plain = _plain(text)
+        if plain not in self._texts:
+            nearest = difflib.get_close_matches(plain, self._texts, n=3, cutoff=0)
+            raise UserError(
+                f"this policy has no embedding of the instruction {text!r}; of the {len(self._texts)} it knows the "
+                f"nearest are {', '.join(repr(self._texts[name]) for name in nearest)}"
+            )
+        return self._texts[plain]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().replace("_", " ").split())
