@@ -83,7 +83,12 @@ class ForwardDynamics(nn.Module):
     def forward(self, images: Tensor, text: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The training step: loss (scalar) and logits (b, codes, codebook) for the true ``indices`` (b, codes)."""
         logits = self.logits(self.encode(images, text), indices)
-        return F.cross_entropy(logits.float().flatten(0, 1), indices.flatten().long()), logits
+        return self.loss(logits, indices), logits
+
+    @staticmethod
+    def loss(logits: Tensor, indices: Tensor) -> Tensor:
+        """Mean cross-entropy of logits (b, codes, codebook) and the true ``indices`` (b, codes)."""
+        return F.cross_entropy(logits.float().flatten(0, 1), indices.flatten().long())
 
     @torch.no_grad()
     def predict(self, condition: Tensor, sampling: Literal["argmax", "topk"] = "argmax", top_k: int = 10) -> Tensor:

@@ -30,6 +30,7 @@ from sim.pictures import rerun_recording
 from sim.pictures.inputs import Clip, demonstration_clip, image_clip, video_clip
 from sim.pictures.predictions import Predictor
 from sim.pictures.visualization import FORMATS, visualize
+from tokenizer.tracks.metrics import metrics_text
 
 if TYPE_CHECKING:
     from policy.interface import Policy
@@ -92,11 +93,11 @@ def main(argv: list[str]) -> None:
         folder, metrics = visualize(
             clip, predictor, options.out, formats=formats, every=options.every, side=options.size
         )
-        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        values = metrics_text(metrics).replace("\n", "\n  ")
         files = ", ".join(sorted(path.name for path in folder.iterdir()))
         print(
             f"{folder}: {files} ({time.perf_counter() - begin:.1f} s)"
-            + (f"\n  mean over windows: {values}" if values else "")
+            + (f"\n  mean over windows: {values}" if metrics else "")
         )
 
 

@@ -79,8 +79,11 @@ class Reporter:
             status = f"step {step} {self._clock} {self._status}"
             self._progress.update(self._bar, completed=progress, status=status)
 
-    def log(self, extra: dict[str, float]) -> dict[str, float]:
-        """Tells the means of the steps since the last call, and ``extra``; returns them."""
+    def log(self, extra: dict[str, float], text: str | None = None) -> dict[str, float]:
+        """Tells the means of the steps since the last call, and ``extra``, and returns both.
+
+        ``text`` is how ``extra`` is written; without it as names and values in the same line.
+        """
         values: dict[str, float] = {name: float(value) / self._count for name, value in self._sums.items()}
         if self._count:
             values["samples_per_second"] = self._samples / (time.monotonic() - self._since)
@@ -90,7 +93,8 @@ class Reporter:
             return values
         for name, value in values.items():
             self._board.add_scalar(name, value, self._step)
-        text = " ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self._status = text
-        self.line(f"step {self._step} {self._clock} {text}")
+        told = values if text is None else {name: value for name, value in values.items() if name not in extra}
+        words = [f"{name} {value:.4g}" for name, value in told.items()] + ([] if text is None else [text])
+        self._status = " ".join(words).partition("\n")[0]
+        self.line(f"step {self._step} {self._clock} {' '.join(words)}")
         return values

@@ -60,6 +60,10 @@ class Recipe(ABC, Generic[Config]):
         picks = np.linspace(0, self.num_validation_samples - 1, batches * size).astype(np.int64)
         return self.summarize([self.measure(model, indices, device) for indices in picks.reshape(batches, size)])
 
+    def tell(self, measures: dict[str, float], prefix: str = "") -> str:
+        """The measures as a person reads them, in one line or more; ``prefix`` goes before each name."""
+        return " ".join(f"{prefix}{name} {value:.4g}" for name, value in measures.items())
+
     @abstractmethod
     def saved_config(self) -> dict[str, Any]:
         """What is needed to build the model again."""

@@ -200,7 +200,8 @@ class Trainer:
             measures = self.recipe.evaluate(model.eval(), self.config.val_batches, self.fabric.device)
         model.train(training)
         if measures:
-            report.log({f"val/{name}": value for name, value in measures.items()})
+            values = {f"val/{name}": value for name, value in measures.items()}
+            report.log(values, self.recipe.tell(measures, prefix="val/"))
         return measures
 
     # -- saving and resuming

@@ -12,10 +12,11 @@ from demos.dataset import FrameDataset
 from policy import augment
 from policy.augment import AugmentConfig
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
+from policy.forward_measures import forward_measures
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.models import load_pretrained_vision, load_tokenizer
 from policy.recipes.texts import prepare_texts, trained_embeddings
-from tokenizer.tracks.metrics import trajectory_metrics
+from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
 from training.config import TrainingConfig
 from training.hydra_config import ConfigFiles
@@ -85,25 +86,25 @@ class ForwardRecipe(Recipe[ForwardTraining]):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         images = augment.to_float(batch["images"], batch["jitter"], self.config.input_dtype)
         loss, logits = self.model(images, batch["text"], batch["codes"])
-        return loss, {"code_accuracy": (logits.argmax(-1) == batch["codes"]).float().mean()}
+        return loss, {"teacher_forced_code_accuracy": (logits.argmax(-1) == batch["codes"]).float().mean()}
 
     def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
-        """Teacher-forced loss and accuracy; and how well greedily decoded tracks match the true ones."""
+        """See ``forward_measures``."""
         assert isinstance(model, ForwardDynamics)
         self.tokenizer.to(device)
         data = self.validation_data
         images = augment.to_float(torch.from_numpy(data.frames.frames_in_batch(indices)["images"]).to(device))
         text = data.texts[data.frames.text_ids(indices)].to(device)
         codes = torch.from_numpy(data.codes[indices]).to(device).long()
-        loss, logits = model(images, text, codes)
-        predicted = model.predict(model.encode(images, text))
         points = torch.from_numpy(data.tracks.frames_in_batch(indices)["tracks"]).to(device)
-        decoded = self.tokenizer.decode_points(model.quantize.indices_to_codes(predicted), points[:, :, :1])
-        return trajectory_metrics(decoded, points, self.tokenizer.config.img_shape) | {
-            "loss": loss,
-            "code_accuracy": (logits.argmax(-1) == codes).float().mean(),
-            "greedy_code_accuracy": (predicted == codes).float().mean(),
-        }
+        return dict(forward_measures(model, self.tokenizer, images, text, points, codes))
+
+    def summarize(self, parts: list[Measures]) -> dict[str, float]:
+        measures = super().summarize(parts)
+        return measures | motion_explained(measures)
+
+    def tell(self, measures: dict[str, float], prefix: str = "") -> str:
+        return metrics_text(measures, prefix)
 
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}

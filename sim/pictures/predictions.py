@@ -12,7 +12,7 @@ from common.errors import UserError
 from demos.tracks import resampled
 from policy.interface import Array, Policy, Text
 from sim.pictures.inputs import Frame, resize
-from tokenizer.tracks.metrics import trajectory_metrics
+from tokenizer.tracks.metrics import metrics_beside_still, motion_explained
 from tokenizer.tracks.motion import grid_queries
 
 PUBLISHED_TRACKS = 400
@@ -89,14 +89,15 @@ class Predictor:
         if truth is None:
             return {}
         size, true = self.policy.image_size, torch.from_numpy(truth[None].astype(np.float32))
-        metrics = trajectory_metrics(torch.from_numpy(points[None]), true, size)
+        metrics = metrics_beside_still(torch.from_numpy(points[None]), true, size, self.policy.views)
         if samples is not None:
             metrics["best_sample_mse"] = float(np.square(samples - truth).mean((1, 2, 3, 4)).min())
         return metrics
 
 
 def mean_metrics(predictions: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each metric over windows; nothing where there are none."""
+    """The mean of each metric over windows, and the part of the motion explained; nothing where there are none."""
     if not predictions or not predictions[0]:
         return {}
-    return {name: float(np.mean([window[name] for window in predictions])) for name in predictions[0]}
+    means = {name: float(np.mean([window[name] for window in predictions])) for name in predictions[0]}
+    return means | motion_explained(means)

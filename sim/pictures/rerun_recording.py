@@ -64,7 +64,8 @@ class RerunRecording:
         if step == prediction.step:
             stream.log("codes", rr.BarChart(prediction.codes))
             for name, value in prediction.metrics.items():
-                stream.log(f"metrics/{name}", rr.Scalars(value))
+                if "/" not in name:  # of all views together
+                    stream.log(f"metrics/{name}", rr.Scalars(value))
             self._tracks(frame.images.shape[2:4], prediction)
 
     def close(self) -> None:

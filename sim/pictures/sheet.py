@@ -11,6 +11,7 @@ from common.conventions import CONTROL_FREQUENCY
 from sim.pictures.inputs import Frame, resize
 from sim.pictures.overlay import draw_fan, draw_tracks, moving, tail, token_colors
 from sim.pictures.predictions import Prediction
+from tokenizer.tracks.metrics import STILL
 
 BACKGROUND, INK, FAINT = (20, 22, 27), (236, 238, 242), (150, 156, 168)
 GAP, CAPTION, STRIP, LINE, HEADER = 8, 20, 24, 20, 52
@@ -126,9 +127,10 @@ class Sheet:
             dark = colorsys.rgb_to_yiq(*color / 255)[0] > 0.5
             draw.text((left + cell / 2, STRIP / 2), str(code), (0, 0, 0) if dark else INK, _font(11), anchor="mm")
         line = [f"step {prediction.step}", f"{prediction.step / CONTROL_FREQUENCY:.2f} s"]
-        line += [
-            form.format(prediction.metrics[name]) for name, form in SHOWN_METRICS.items() if name in prediction.metrics
-        ]
+        for name, form in SHOWN_METRICS.items():
+            if name in prediction.metrics:
+                label, still = form.format(prediction.metrics[name]), prediction.metrics.get(STILL + name)
+                line.append(label if still is None else f"{label} (still {form.split()[-1].format(still)})")
         draw.text((GAP, STRIP + 6), _fit("   ".join(line), width - 2 * GAP, 13), INK, _font(13))
         return np.asarray(image)
 

@@ -73,7 +73,12 @@ def test_a_checkpoint_says_what_made_it(trained: Path, kind: str) -> None:
     assert found.config["training"]["batch_size"] == 8
     assert found.info["step"] == 4
     assert found.info["data"]["train"] == ["tiny:traj1.0:action1.0"]
-    assert found.info["metrics"]["loss"] > 0
+    metrics = found.info["metrics"]
+    assert metrics["loss"] > 0
+    if kind != "inverse_dynamics":
+        assert {"delta_auc", "still/delta_auc", "agentview/still/delta_auc", "motion_explained"} <= metrics.keys()
+    if kind == "forward_dynamics":
+        assert {"teacher_forced_code_accuracy", "greedy_code_accuracy"} <= metrics.keys()
     assert "torch" in found.versions
     assert (latest(trained, kind).parent / "log.txt").read_text().count("val/loss ") == 1
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from demos.dataset import FrameDataset
 from demos.spec import Mode
-from tokenizer.tracks.metrics import perplexity, trajectory_metrics
+from tokenizer.tracks.metrics import metrics_beside_still, metrics_text, motion_explained, perplexity
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 from tokenizer.tracks.motion import points_to_velocities
 from training.config import TrainingConfig
@@ -77,16 +77,20 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
         loss, _ = model(points)
         codes, code_indices = model.encode(points_to_velocities(points))
         reconstructed = model.decode_points(codes, points[:, :, :1])
-        measures: Measures = trajectory_metrics(reconstructed, points, model.config.img_shape)
-        still = points[:, :, :1].expand_as(points)
-        measures["motion_explained"] = 1 - measures["mse"] / max((still - points).square().mean().item(), 1e-12)
-        return measures | {"loss": loss, "codes": code_indices}
+        c = model.config
+        measures: Measures = {"loss": loss, "codes": code_indices}
+        return measures | metrics_beside_still(reconstructed, points, c.img_shape, c.views)
 
     def summarize(self, parts: list[Measures]) -> dict[str, float]:
         """Means; and how many codes are used over all batches, how evenly."""
         codes = torch.cat([part.pop("codes") for part in parts])
         spread, _ = perplexity(codes, self.config.model.codebook_size)
-        return super().summarize(parts) | {"perplexity": spread, "codes_used": float(codes.unique().numel())}
+        measures = super().summarize(parts)
+        measures |= {"perplexity": spread, "codes_used": float(codes.unique().numel())}
+        return measures | motion_explained(measures)
+
+    def tell(self, measures: dict[str, float], prefix: str = "") -> str:
+        return metrics_text(measures, prefix)
 
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict()}
