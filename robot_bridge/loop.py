@@ -214,7 +214,7 @@ class ControlLoop:
         self._reference = np.zeros(len(config.joints))
         q = config.joint_map.to_sim(received.state.q, self._reference)
         self._reference = q  # joints that the robot does not have stay where they are
-        self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, arm, self._note)
+        self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, arm, self._note, received.state.q)
         self._opening = float(np.abs(received.state.fingers).mean())
         self._asked = -replan
         self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
@@ -267,7 +267,7 @@ class ControlLoop:
         state = received.state
         measured = config.joint_map.to_sim(state.q, self._reference)
         speed = config.joint_map.velocity_to_sim(state.dq)
-        self._obey(measured)
+        self._obey(measured, state.q)
         self.safety.check_robot(measured, speed, now - received.at, state.fault)
         self._take_answer(now)
         pictures = self._pictures()
@@ -307,13 +307,13 @@ class ControlLoop:
         tick = round((taken - self._config.latency.arm - self._started) / self._dt)
         return Observation(tick, taken, images, q, received.state.fingers)
 
-    def _obey(self, measured: np.ndarray) -> None:
+    def _obey(self, measured: np.ndarray, q_real: np.ndarray) -> None:
         while self._orders:
             if self._orders.pop(0) == "stop":
                 self.safety.watchdog.stop("the operator's key")
             elif self.safety.watchdog.mode is Mode.STOPPED:
                 self._joiner.clear()
-                self.safety.reset(measured)
+                self.safety.reset(measured, q_real)
 
     def _take_answer(self, now: float) -> None:
         answer = self._asker.take()
@@ -345,13 +345,15 @@ class ControlLoop:
         return planned.action if self.safety.check_action(planned.action, self._width, observed_at, now) else None
 
     def _wish(self, action: np.ndarray) -> np.ndarray:
-        """The joint target (n,) rad that the action asks for."""
+        """The joint target (n,) rad that the action asks for; joints that the robot does not have stay."""
         if self._hand is None:
-            return np.asarray(action[:-1], np.float64)
-        q = self.safety.q
-        alike = self._config.is_training_arm
-        pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64), q if alike else None)
-        return self._arm.solve(*pose, self._hand.joints if alike else q)
+            wish = np.asarray(action[:-1], np.float64)
+        else:
+            q = self.safety.q
+            alike = self._config.is_training_arm
+            pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64), q if alike else None)
+            wish = self._arm.solve(*pose, self._hand.joints if alike else q)
+        return np.where(self._config.joint_map.present, wish, self._reference)
 
     def _fingers(self, action: np.ndarray) -> float:
         """Gripper as LIBERO has it: the sign decides, -1 opens and +1 closes, 0 leaves it."""

@@ -154,7 +154,7 @@ def main(argv: list[str]) -> None:
     views, horizon = tuple(about["views"]), int(about["action_horizon"])
     check_replan(config, arguments.replan, arguments.rate, horizon)
     client.close()  # the asker's thread opens its own connection
-    link = RobotLink(config.state_address, config.target_address, len(config.joint_map.index), config.camera_address)
+    link = RobotLink(config.state_address, config.target_address, config.joint_map.real_dof, config.camera_address)
     link.wait(tuple(config.cameras.get(view, view) for view in views), timeout=10.0)
     session: Any = None
     if arguments.record:

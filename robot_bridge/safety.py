@@ -97,6 +97,7 @@ class SafetyFilter:
     """The whole chain for one arm, called once a control period with whatever is wished at that time.
 
     ``on_event(kind, text)`` hears of every change of mode and every intervention; ``interventions`` counts them.
+    ``reference`` (real_dof,), robot's unit, is where joints of the robot stay that the joint map does not name.
     """
 
     def __init__(
@@ -107,7 +108,9 @@ class SafetyFilter:
         start: np.ndarray,
         poses: Poses,
         on_event: Callable[[str, str], None] = lambda kind, text: None,
+        reference: np.ndarray | None = None,
     ):
+        self._reference = reference
         self._config, self._map, self._dt, self._poses, self._on_event = config, joint_map, dt, poses, on_event
         real_lower, real_upper = joint_map.sim_limits()
         self._hard_lower = np.maximum(config.lower, real_lower)
@@ -170,10 +173,11 @@ class SafetyFilter:
             q = self._motion.follow(self._limit(wish) if wish is not None else self.q, self._speed(now))
             if wish is not None:
                 self._note("velocity", q, wish)
-        return Command(q, self._map.to_real(q), mode)
+        return Command(q, self._map.to_real(q, self._reference), mode)
 
-    def reset(self, measured: np.ndarray) -> None:
+    def reset(self, measured: np.ndarray, reference: np.ndarray | None = None) -> None:
         """By a person only: ends a stop, from where the arm is, with a new soft start."""
+        self._reference = reference
         self.watchdog.reset()
         self._restart(measured)
 

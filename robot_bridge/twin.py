@@ -34,9 +34,13 @@ from robot_bridge.panda import HOME, JOINTS
 from robot_bridge.twin_scene import PERIOD, load_scene
 
 # How the twin is wired, written down apart from any robot.yaml, so that a wrong joint map shows.
-ORDER = (6, 3, 0, 5, 1, 4, 2)
-SIGN = np.array([1, -1, 1, -1, -1, 1, 1])
-OFFSET = np.array([0.5, 0.0, -0.2, 0.1, 0.0, 0.3, -1.0])
+MOTOR = (2, 4, 6, 1, 5, 3, 0)
+"""The motor that moves each joint of the model."""
+JOINT = tuple(MOTOR.index(motor) for motor in range(len(MOTOR)))
+"""The joint that each motor moves."""
+SIGN = np.array([1, -1, 1, -1, 1, -1, 1])
+OFFSET = np.array([-0.2, 0.0, -1.0, 0.0, 0.3, 0.1, 0.5])
+"""Of each joint of the model, rad."""
 
 STATE_EVERY = 5
 """Control periods between two states on the wire: 100 Hz."""
@@ -70,7 +74,7 @@ class Faults:
             elif name == "freeze":
                 self.freeze = value.strip() not in ("0", "off", "")
             elif name == "stuck":
-                self.stuck = None if value.strip() in ("none", "") else int(value) % len(ORDER)
+                self.stuck = None if value.strip() in ("none", "") else int(value) % len(MOTOR)
             elif name == "fault":
                 self.fault = value
             else:
@@ -80,15 +84,13 @@ class Faults:
 
 
 def to_motor(q: np.ndarray) -> np.ndarray:
-    """The twin's own joint positions for the model's (7,)."""
-    return SIGN * q[list(ORDER)] + OFFSET
+    """The motors' positions (7,) for the model's joints (7,)."""
+    return (SIGN * q + OFFSET)[list(JOINT)]
 
 
-def from_motor(q: np.ndarray) -> np.ndarray:
-    """The model's joint positions for the twin's own (7,)."""
-    model = np.empty(len(ORDER))
-    model[list(ORDER)] = SIGN * (q - OFFSET)
-    return model
+def from_motor(motors: np.ndarray) -> np.ndarray:
+    """The positions of the model's joints (7,) for the motors' (7,)."""
+    return SIGN * (motors[list(MOTOR)] - OFFSET)
 
 
 @dataclass
@@ -175,7 +177,7 @@ class Twin:
 
     def _listen(self, now: float) -> None:
         try:
-            target = unpack_target(self._in.recv(zmq.NOBLOCK), len(ORDER))
+            target = unpack_target(self._in.recv(zmq.NOBLOCK), len(MOTOR))
         except zmq.Again:
             target = None
         except ProtocolError as error:
@@ -201,7 +203,7 @@ class Twin:
         self._held += step * 0.5 if np.abs(step).max() < 2.6 * PERIOD else step
         goal = self._held.copy()
         if self.faults.stuck is not None:
-            joint = ORDER[self.faults.stuck]
+            joint = JOINT[self.faults.stuck]
             goal[joint] = self.data.qpos[self._joints[joint]]
             self.data.qvel[self._velocities[joint]] = 0.0
         self.data.ctrl[:7] = goal
@@ -212,7 +214,7 @@ class Twin:
         if not self.faults.freeze:
             q = self.data.qpos[self._joints]
             q = q + self._rng.normal(0, self.faults.noise, len(q)) if self.faults.noise else q
-            dq = SIGN * self.data.qvel[self._velocities][list(ORDER)]
+            dq = (SIGN * self.data.qvel[self._velocities])[list(JOINT)]
             state = RobotState(tick, tick * PERIOD, to_motor(q), dq, self.data.qpos[self._fingers], self.faults.fault)
             self._late.append((now + self.faults.delay, pack_state(state)))
         while self._late and self._late[0][0] <= now:

@@ -58,6 +58,7 @@ def joint_map() -> JointMap:
     """Another order, signs and offsets."""
     config = {
         "apply_sim_to_real_map": True,
+        "real_dof": DOF,
         "sim_to_real_idx": [6, 3, 0, 5, 1, 4, 2],
         "sign": [1, -1, 1, -1, -1, 1, 1],
         "offset": [0.5, 0, -0.2, 0.1, 0, 0.3, -1],

@@ -167,7 +167,13 @@ def test_the_first_reason_stays():
 
 def test_the_tighter_of_both_position_limits_counts():
     tight = joint_map().__class__.from_config(
-        {"apply_sim_to_real_map": True, "sim_to_real_idx": list(range(DOF)), "limits": [[-0.2, 0.2]] * DOF}, DOF
+        {
+            "apply_sim_to_real_map": True,
+            "real_dof": DOF,
+            "sim_to_real_idx": list(range(DOF)),
+            "limits": [[-0.2, 0.2]] * DOF,
+        },
+        DOF,
     )
     safety = SafetyFilter(safety_config(), tight, DT, np.zeros(DOF), LinearArm())
     assert drive(safety, np.full(DOF, 0.4), 60)[-1].q_real.max() <= 0.2 - safety_config().margin + 1e-9

@@ -81,7 +81,7 @@ def test_the_template_for_a_franka_is_complete():
         ("step: [0.12,", "step: [0,", "step must be above 0"),
         ("lower: [0.15,", "lower: [9,", "workspace.lower"),
         ("velocity: [2.1,", "velocity: [.nan,", "finite"),
-        ("real_dof: 7", "real_dof: 6", "real_dof is 6"),
+        ("real_dof: 7", "real_dof: 6", "robot's joints are 0 to 5"),
         ("latency: {arm: 0.095}", "latency: {arm: -1}", "latency.arm must be a number above 0, or 0"),
         ("latency: {arm: 0.095}", "latency: {camara: 1}", "unknown keys.*latency.camara"),
         ("latency: {arm: 0.095}", "osc: {stifness: 1}", "unknown keys.*osc.stifness"),
