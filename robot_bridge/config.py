@@ -26,6 +26,18 @@ class RobotConfigError(UserError):
 
 
 @dataclass(frozen=True)
+class FollowingConfig:
+    """How far a joint may be from where it should be by now: rad, for each of (n,) joints or for all; s.
+
+    Beyond ``hold`` the arm holds, held for ``patience`` or beyond ``stop`` it stops.
+    """
+
+    hold: np.ndarray | float = 0.15
+    stop: np.ndarray | float = 0.4
+    patience: float = 0.5
+
+
+@dataclass(frozen=True)
 class SafetyConfig:
     """Limits of the safety filter; joint arrays (n,) in simulator order.
 
@@ -50,6 +62,7 @@ class SafetyConfig:
     camera_timeout: float = 0.5
     soft_start_seconds: float = 2.0
     soft_start_from: float = 0.1
+    following: FollowingConfig = FollowingConfig()
 
 
 @dataclass(frozen=True)
@@ -183,6 +196,8 @@ def _safety(section: "_Section", dof: int) -> SafetyConfig:
     if soft is not None:
         values["soft_start_seconds"], values["soft_start_from"] = soft.positive("seconds"), soft.positive("from")
         soft.close()
+    if "following" in section:
+        values["following"] = _following(section.section("following"), dof)
     for key in (
         "tolerance",
         "overspeed",
@@ -206,6 +221,17 @@ def _safety(section: "_Section", dof: int) -> SafetyConfig:
         raise RobotConfigError("safety.workspace.lower must be below upper")
     if not config.hold_after < config.stop_after:
         raise RobotConfigError("safety.hold_after must be below stop_after")
+    return config
+
+
+def _following(section: "_Section", dof: int) -> FollowingConfig:
+    values: dict[str, Any] = {key: section.numbers(key, dof) for key in ("hold", "stop") if key in section}
+    if "patience" in section:
+        values["patience"] = section.positive("patience")
+    section.close()
+    config = FollowingConfig(**values)
+    if not (np.greater(config.hold, 0).all() and np.less(config.hold, config.stop).all()):
+        raise RobotConfigError("safety.following.hold must be above 0 and below stop for every joint")
     return config
 
 

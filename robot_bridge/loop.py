@@ -18,6 +18,7 @@ from common.conventions import CONTROL_FREQUENCY
 from robot_bridge.chunks import Joiner
 from robot_bridge.config import RobotConfig
 from robot_bridge.drivers.link import Picture, RobotLink
+from robot_bridge.following import FollowingMonitor
 from robot_bridge.latency import following_delay
 from robot_bridge.safety import Command, Mode, Poses, SafetyFilter
 
@@ -157,6 +158,8 @@ class Report:
     interventions: dict[str, int] = field(default_factory=dict)
     events: list[tuple[float, str, str]] = field(default_factory=list)
     """Changes of mode: time, mode, reason."""
+    following: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """How far (n,) rad each joint was at most from where it should have been by then."""
     arm_latency: float | None = None
     """Seconds after its control period that the arm got where it was told; None when it did not move."""
 
@@ -171,6 +174,7 @@ class Report:
             "late_ms_max": round(float(late.max()), 3),
             "late_over_10_ms": round(float((late > 10).mean()), 5),
             "arm_latency_s": None if self.arm_latency is None else round(self.arm_latency, 3),
+            "following_rad_max": self.following.round(3).tolist(),
             "requests": self.requests,
             "errors": self.errors,
             "interventions": dict(self.interventions),
@@ -215,6 +219,9 @@ class ControlLoop:
         q = config.joint_map.to_sim(received.state.q, self._reference)
         self._reference = q  # joints that the robot does not have stay where they are
         self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, arm, self._note, received.state.q)
+        lag = self._dt + config.latency.arm  # a target is where to be one control period from now
+        self._following = FollowingMonitor(config.safety.following, self.safety.watchdog, config.joints, lag, self._dt)
+        self._following.restart(received.at, q)
         self._opening = float(np.abs(received.state.fingers).mean())
         self._asked = -replan
         self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
@@ -248,6 +255,7 @@ class ControlLoop:
                 index += missed
         self._brake(started, index)
         self.report.interventions = dict(self.safety.interventions)
+        self.report.following = self._following.largest
         if self._path:
             delay = following_delay(*(np.array(column) for column in zip(*self._path, strict=True)))
             self.report.arm_latency = None if delay is None else max(0.0, delay - self._dt)
@@ -269,6 +277,8 @@ class ControlLoop:
         speed = config.joint_map.velocity_to_sim(state.dq)
         self._obey(measured, state.q)
         self.safety.check_robot(measured, speed, now - received.at, state.fault)
+        if self._send:
+            self._following.check(measured, received.at)
         self._take_answer(now)
         pictures = self._pictures()
         images = np.stack([resize(picture.pixels, self._image_size) for picture in pictures])
@@ -290,6 +300,7 @@ class ControlLoop:
             self._opening = self._fingers(action)
         if self._send:
             self._link.target(command.q_real, self._opening, command.mode is Mode.STOPPED)
+            self._following.commanded(now, command.q_sim)
         self._path.append((now, command.q_sim, measured))
         if self._recorder is not None:
             present = Observation(index, now, images, measured, state.fingers)
@@ -314,6 +325,7 @@ class ControlLoop:
             elif self.safety.watchdog.mode is Mode.STOPPED:
                 self._joiner.clear()
                 self.safety.reset(measured, q_real)
+                self._following.restart(time.monotonic(), measured)
 
     def _take_answer(self, now: float) -> None:
         answer = self._asker.take()

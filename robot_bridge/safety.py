@@ -48,6 +48,7 @@ class Watchdog:
     def __init__(self, hold_after: float, stop_after: float, on_event: Callable[[str, str], None]):
         self._hold_after, self._stop_after, self._on_event = hold_after, stop_after, on_event
         self._fresh_at: float | None = None
+        self._held = False
         self.mode = Mode.HOLDING
         self.reason = "no action yet"
 
@@ -60,10 +61,20 @@ class Watchdog:
         if self.mode is not Mode.STOPPED:
             self._enter(Mode.STOPPED, reason)
 
+    def hold(self, reason: str) -> None:
+        """Holds, fresh actions or not, until ``release``."""
+        self._held = True
+        if self.mode is Mode.RUNNING:
+            self._enter(Mode.HOLDING, reason)
+
+    def release(self) -> None:
+        """Ends a hold by ``hold``."""
+        self._held = False
+
     def reset(self) -> None:
         """By a person only. Holds until the next fresh action."""
         if self.mode is Mode.STOPPED:
-            self._fresh_at = None
+            self._fresh_at, self._held = None, False
             self._enter(Mode.HOLDING, "reset by a person")
 
     def check(self, now: float) -> Mode:
@@ -75,7 +86,7 @@ class Watchdog:
             self.stop(f"no fresh action for {self._stop_after:g} s")
         elif silent > self._hold_after and self.mode is Mode.RUNNING:
             self._enter(Mode.HOLDING, f"no fresh action for {self._hold_after:g} s")
-        elif silent <= self._hold_after and self.mode is Mode.HOLDING:
+        elif silent <= self._hold_after and self.mode is Mode.HOLDING and not self._held:
             self._enter(Mode.RUNNING, "fresh action")
         return self.mode
 

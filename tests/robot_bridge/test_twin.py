@@ -85,6 +85,9 @@ def test_the_template_for_a_franka_is_complete():
         ("latency: {arm: 0.095}", "latency: {arm: -1}", "latency.arm must be a number above 0, or 0"),
         ("latency: {arm: 0.095}", "latency: {camara: 1}", "unknown keys.*latency.camara"),
         ("latency: {arm: 0.095}", "osc: {stifness: 1}", "unknown keys.*osc.stifness"),
+        ("following: {hold: [0.15,", "following: {hold: [0.5,", "following.hold must be above 0 and below stop"),
+        ("stop: [0.4, 0.4,", "stop: [0.4,", "safety.following.stop must be 7 finite numbers"),
+        ("patience: 0.5", "patiense: 0.5", "unknown keys.*following.patiense"),
         ("  unit", "  unit", None),
     ],
 )
