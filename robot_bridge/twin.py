@@ -5,8 +5,8 @@ cameras, and a watchdog that holds when targets stop coming. Faults are typed on
 """
 
 import argparse
+import contextlib
 import json
-import math
 import signal
 import sys
 import threading
@@ -28,8 +28,8 @@ from robot_bridge.drivers.protocol import (
     Target,
     pack_image,
     pack_state,
-    unpack_target,
 )
+from robot_bridge.drivers.reception import Reception
 from robot_bridge.panda import HOME, JOINTS
 from robot_bridge.twin_scene import PERIOD, load_scene
 
@@ -44,8 +44,8 @@ OFFSET = np.array([-0.2, 0.0, -1.0, 0.0, 0.3, 0.1, 0.5])
 
 STATE_EVERY = 5
 """Control periods between two states on the wire: 100 Hz."""
-TARGET_TIMEOUT = 0.25
-"""Seconds without a target after which the twin holds, and after which another loop may take over."""
+AT_REST = 0.01
+"""Rad/s of the fastest joint, below which the arm stands."""
 
 
 @dataclass
@@ -122,8 +122,10 @@ class Twin:
         self._rng = np.random.default_rng(0)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._session: int | None = None
-        self._last_sequence, self._heard = -1, -math.inf
+        self._reception = Reception(len(MOTOR))
+        self._driven = False
+        self._braking: np.ndarray | None = None  # the last target, if it was one with stop
+        self._standing = self._settling = False
         context: zmq.Context = zmq.Context.instance()
         self._out, self._in = context.socket(zmq.PUB), context.socket(zmq.SUB)
         self._out.setsockopt(zmq.LINGER, 0)
@@ -176,29 +178,40 @@ class Twin:
         return {body.name: self.data.xpos[body.id].round(4).tolist() for body in bodies}
 
     def _listen(self, now: float) -> None:
-        try:
-            target = unpack_target(self._in.recv(zmq.NOBLOCK), len(MOTOR))
-        except zmq.Again:
-            target = None
-        except ProtocolError as error:
-            print(f"target dropped: {error}", file=sys.stderr)
-            target = None
-        if target is not None and self._accepts(target, now) and self._rng.random() >= self.faults.loss:
-            self._session, self._last_sequence, self._heard = target.session, target.sequence, now
-            self._opening = float(np.clip(target.opening, 0.0, 0.04))
-            if not target.stop:
-                self._wish = from_motor(target.q)
-        if now - self._heard > TARGET_TIMEOUT and math.isfinite(self._heard):
-            self._wish = self._held.copy()
+        with contextlib.suppress(zmq.Again):
+            frame = self._in.recv(zmq.NOBLOCK)
+            try:
+                target = self._reception.take(frame, now) if self._rng.random() >= self.faults.loss else None
+            except ProtocolError as error:
+                print(f"target dropped: {error}", file=sys.stderr)
+            else:
+                if target is not None:
+                    self._follow(target)
+        driven = not self._reception.alone(now)
+        if self._driven and not driven:  # the loop is gone
+            self._wish, self._settling = self._held.copy(), True
+        self._driven = driven
 
-    def _accepts(self, target: Target, now: float) -> bool:
-        """One loop at a time, and never an older target than the last."""
-        if target.session == self._session:
-            return target.sequence > self._last_sequence
-        return now - self._heard > TARGET_TIMEOUT
+    def _follow(self, target: Target) -> None:
+        """A target with ``stop`` is a braking ramp; when that stands the arm holds where it then is."""
+        stands = target.stop and self._braking is not None and np.array_equal(target.q, self._braking)
+        if not stands:
+            self._wish, self._settling = from_motor(target.q), False
+        elif not self._standing:
+            self._settling = True
+        self._standing, self._braking = stands, target.q if target.stop else None
+        if not target.stop:
+            self._opening = float(np.clip(target.opening, 0.0, 0.04))
+
+    def _settle(self) -> None:
+        """Once the arm has come to rest that is its place: a joint that could not follow is pushed no more."""
+        if self._settling and np.abs(self.data.qvel[self._velocities]).max() < AT_REST:
+            self._held = self.data.qpos[self._joints].copy()
+            self._wish, self._settling = self._held.copy(), False
 
     def _control(self) -> None:
         """Approaches the wish over about one command period, as a robot's interpolator does."""
+        self._settle()
         step = np.clip(self._wish - self._held, -2.6 * PERIOD, 2.6 * PERIOD)
         self._held += step * 0.5 if np.abs(step).max() < 2.6 * PERIOD else step
         goal = self._held.copy()

@@ -45,7 +45,7 @@ class Target:
     opening: float
     """Position (m) of each finger"""
     stop: bool = False
-    """The loop has latched a stop; the robot holds until targets without it come."""
+    """The loop has latched a stop: ``q`` is its braking ramp, and once that stands the robot holds where it then is."""
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,37 @@ def test_the_twin_goes_where_it_is_told_and_holds_when_nobody_tells(tmp_path):
         link.close()
 
 
+def test_a_joint_that_was_stuck_when_the_arm_stopped_does_not_jump_when_it_is_freed(tmp_path):
+    twin = Twin(f"ipc://{tmp_path}/state", f"ipc://{tmp_path}/target", camera_rate=0)
+    thread = threading.Thread(target=twin.run)
+    thread.start()
+    link = RobotLink(twin.state_address, twin.target_address, 7)
+    try:
+        link.wait((), 20)
+        home = link.state().state.q
+        goal = to_motor(np.array(HOME) + 0.1)
+        twin.faults.stuck = 2
+
+        def others_are_there(stop: bool) -> bool:
+            link.target(goal, 0.04, stop)
+            time.sleep(0.02)
+            return np.delete(np.abs(link.state().state.q - goal), 2).max() < 0.005
+
+        until(lambda: others_are_there(stop=False), 30)
+        until(lambda: others_are_there(stop=True) and np.abs(link.state().state.dq).max() < 0.005, 30)
+        for _ in range(20):
+            others_are_there(stop=True)
+        twin.faults.stuck = None
+        for _ in range(20):
+            others_are_there(stop=True)
+        assert abs(link.state().state.q[2] - home[2]) < 0.01
+        assert others_are_there(stop=True)
+    finally:
+        twin.stop()
+        thread.join(20)
+        link.close()
+
+
 def test_a_libero_task_is_a_scene_for_the_twin(tmp_path, libero_assets):
     task = write_scene("libero_goal", 0, 3, tmp_path / "scene.xml", libero_assets)
     assert "open the middle drawer" in task.language
