@@ -310,11 +310,12 @@ def jitter(seconds: float) -> None:
 
 def _loop(parent: Connection, server: str, twin: str, priority: int, seconds: float) -> None:
     """Sends how late (s) each tick came."""
+    from robot_bridge.asker import Asker
     from robot_bridge.chunks import OverlapBlend
     from robot_bridge.config import read_robot
     from robot_bridge.drivers.link import RobotLink
     from robot_bridge.kinematics import Kinematics
-    from robot_bridge.loop import Asker, ControlLoop
+    from robot_bridge.loop import ControlLoop
     from robot_bridge.osc import OscReference
     from robot_bridge.panda import load_model
     from robot_bridge.run import PolicyQuestion

@@ -8,21 +8,34 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from common.conventions import CONTROL_FREQUENCY
+from common.errors import UserError
+from robot_bridge.asker import Answer, Asker, Observation
 from robot_bridge.chunks import Joiner
 from robot_bridge.config import RobotConfig
-from robot_bridge.drivers.link import Picture, RobotLink
+from robot_bridge.drivers.link import Picture, Received, RobotLink
+from robot_bridge.drivers.protocol import RobotState
+from robot_bridge.drivers.reception import TARGET_TIMEOUT
 from robot_bridge.following import FollowingMonitor
 from robot_bridge.latency import following_delay
+from robot_bridge.report import Report
 from robot_bridge.safety import Command, Mode, Poses, SafetyFilter
 
+FIRST_RECEIPT = 2.0
+"""Seconds within which the robot must have taken a first target."""
+
+LOGGED = {mode.value for mode in Mode} | {"request_failed", "driver_restarted"}
+
 log = logging.getLogger("robot_bridge.loop")
+
+
+class RobotOccupied(UserError):
+    """Another loop drives the robot."""
 
 
 class Arm(Poses, Protocol):
@@ -47,30 +60,6 @@ class HandReference(Protocol):
 
 
 @dataclass(frozen=True)
-class Observation:
-    """What the policy sees at one time: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (2,) m.
-
-    ``tick`` is the control period that a chunk's first action is meant for, ``at`` the monotonic time (s).
-    """
-
-    tick: int
-    at: float
-    images: np.ndarray
-    q: np.ndarray
-    fingers: np.ndarray
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A chunk (horizon, d) for an observation, or the error that came instead."""
-
-    observation: Observation
-    chunk: np.ndarray | None
-    seconds: float
-    error: str = ""
-
-
-@dataclass(frozen=True)
 class Tick:
     """Everything about one control period, for the recorder. Times are monotonic seconds."""
 
@@ -91,94 +80,6 @@ class Recorder(Protocol):
     def answer(self, answer: Answer) -> None: ...
 
     def event(self, at: float, kind: str, text: str) -> None: ...
-
-
-class Asker:
-    """Asks for chunks in a thread of its own: at most one request is out, the newest observation is the one asked."""
-
-    def __init__(self, ask: Callable[[Observation], np.ndarray]):
-        self._ask = ask
-        self._wanted: Observation | None = None
-        self._answer: Answer | None = None
-        self._change = threading.Condition()
-        self._busy = self._closed = False
-        self._thread = threading.Thread(target=self._work, name="asker", daemon=True)
-        self._thread.start()
-
-    def want(self, observation: Observation) -> bool:
-        """Asks, unless a request is out; returns at once."""
-        with self._change:
-            if self._busy or self._wanted is not None:
-                return False
-            self._wanted = observation
-            self._change.notify()
-            return True
-
-    def take(self) -> Answer | None:
-        """The answer that has come since the last call."""
-        with self._change:
-            answer, self._answer = self._answer, None
-        return answer
-
-    def close(self) -> None:
-        """Ends the thread after the request that is out."""
-        with self._change:
-            self._closed = True
-            self._change.notify()
-        self._thread.join(2)
-
-    def _work(self) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._wanted is not None or self._closed)
-                if self._closed:
-                    return
-                observation, self._wanted, self._busy = self._wanted, None, True
-            assert observation is not None
-            started = time.monotonic()
-            try:
-                chunk, error = np.asarray(self._ask(observation)), ""
-            except Exception as failure:  # whatever it is, the loop must go on to hold and stop
-                chunk, error = None, f"{type(failure).__name__}: {failure}"
-            with self._change:
-                self._busy = False
-                self._answer = Answer(observation, chunk, time.monotonic() - started, error)
-
-
-@dataclass
-class Report:
-    """How a run went."""
-
-    late: list[float] = field(default_factory=list)
-    """Seconds that each tick came after its time."""
-    skipped: int = 0
-    """Ticks left out because the machine was busy for whole periods."""
-    requests: int = 0
-    errors: int = 0
-    interventions: dict[str, int] = field(default_factory=dict)
-    events: list[tuple[float, str, str]] = field(default_factory=list)
-    """Changes of mode: time, mode, reason."""
-    following: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """How far (n,) rad each joint was at most from where it should have been by then."""
-    arm_latency: float | None = None
-    """Seconds after its control period that the arm got where it was told; None when it did not move."""
-
-    def summary(self) -> dict[str, Any]:
-        """Numbers for a person: milliseconds and counts."""
-        late = np.array(self.late or [0.0]) * 1e3
-        return {
-            "ticks": len(self.late),
-            "skipped": self.skipped,
-            "late_ms_p50": round(float(np.percentile(late, 50)), 3),
-            "late_ms_p99": round(float(np.percentile(late, 99)), 3),
-            "late_ms_max": round(float(late.max()), 3),
-            "late_over_10_ms": round(float((late > 10).mean()), 5),
-            "arm_latency_s": None if self.arm_latency is None else round(self.arm_latency, 3),
-            "following_rad_max": self.following.round(3).tolist(),
-            "requests": self.requests,
-            "errors": self.errors,
-            "interventions": dict(self.interventions),
-        }
 
 
 class ControlLoop:
@@ -212,6 +113,8 @@ class ControlLoop:
         self._hand = reference
         self.report = Report()
         self._orders: list[str] = []
+        self._taken = False  # whether the robot has taken a target
+        self._restarted = False  # whether its driver has been started anew
         self._quit = threading.Event()
         received = link.state()
         assert received is not None, "wait for the link first"
@@ -243,23 +146,29 @@ class ControlLoop:
         """Beats until ``quit``, or for ``seconds``; then brakes."""
         self._started = started = time.monotonic()
         index = 0
-        while not self._quit.is_set() and (seconds is None or index * self._dt < seconds):
-            due = started + index * self._dt
-            late = self._sleep_until(due)
-            self._beat(index, time.monotonic(), late)
-            self.report.late.append(late)
-            index += 1
-            missed = int((time.monotonic() - started) / self._dt) - index
-            if missed > 0:  # skip what has passed rather than send targets in a burst
-                self.report.skipped += missed
-                index += missed
-        self._brake(started, index)
+        try:
+            while not self._quit.is_set() and (seconds is None or index * self._dt < seconds):
+                late = self._sleep_until(started + index * self._dt)
+                self._beat(index, time.monotonic(), late)
+                self.report.late.append(late)
+                index += 1
+                missed = int((time.monotonic() - started) / self._dt) - index
+                if missed > 0:  # skip what has passed rather than send targets in a burst
+                    self.report.skipped += missed
+                    index += missed
+        finally:
+            if not self._link.occupied:  # else nobody would listen
+                self._brake()
+            self._conclude()
+        return self.report
+
+    def _conclude(self) -> None:
+        """What the report says of the run as a whole."""
         self.report.interventions = dict(self.safety.interventions)
         self.report.following = self._following.largest
         if self._path:
             delay = following_delay(*(np.array(column) for column in zip(*self._path, strict=True)))
             self.report.arm_latency = None if delay is None else max(0.0, delay - self._dt)
-        return self.report
 
     def _sleep_until(self, due: float) -> float:
         """Returns how late (s) it got."""
@@ -270,15 +179,8 @@ class ControlLoop:
 
     def _beat(self, index: int, now: float, late: float) -> None:
         config = self._config
-        received = self._link.state()
-        assert received is not None
-        state = received.state
-        measured = config.joint_map.to_sim(state.q, self._reference)
-        speed = config.joint_map.velocity_to_sim(state.dq)
-        self._obey(measured, state.q)
-        self.safety.check_robot(measured, speed, now - received.at, state.fault)
-        if self._send:
-            self._following.check(measured, received.at)
+        self._obey()
+        state, measured = self._watch(now)
         self._take_answer(now)
         pictures = self._pictures()
         images = np.stack([resize(picture.pixels, self._image_size) for picture in pictures])
@@ -318,14 +220,46 @@ class ControlLoop:
         tick = round((taken - self._config.latency.arm - self._started) / self._dt)
         return Observation(tick, taken, images, q, received.state.fingers)
 
-    def _obey(self, measured: np.ndarray, q_real: np.ndarray) -> None:
+    def _obey(self) -> None:
         while self._orders:
             if self._orders.pop(0) == "stop":
                 self.safety.watchdog.stop("the operator's key")
             elif self.safety.watchdog.mode is Mode.STOPPED:
+                self._link.adopt()
+                self._taken = False
+                received, measured = self._measured()
                 self._joiner.clear()
-                self.safety.reset(measured, q_real)
+                self.safety.reset(measured, received.state.q)
                 self._following.restart(time.monotonic(), measured)
+
+    def _measured(self) -> tuple[Received, np.ndarray]:
+        """The newest state, and its joints (n,) rad in simulator order."""
+        received = self._link.state()
+        assert received is not None
+        return received, self._config.joint_map.to_sim(received.state.q, self._reference)
+
+    def _watch(self, now: float) -> tuple[RobotState, np.ndarray]:
+        """The robot's state and joints; stops when something is wrong with them, or with the way there and back."""
+        received, measured = self._measured()
+        state, watchdog = received.state, self.safety.watchdog
+        if self._link.restarted and not self._restarted:
+            watchdog.stop("the robot's driver was started anew")
+            self._note("driver_restarted", "the robot's driver was started anew; a reset goes on with it")
+        self._restarted = self._link.restarted
+        if received.delay > self._config.safety.state_timeout:
+            watchdog.stop(f"the robot's states come {received.delay:.2f} s late")
+        speed = self._config.joint_map.velocity_to_sim(state.dq)
+        self.safety.check_robot(measured, speed, now - received.at, state.fault)
+        if not self._send:
+            return state, measured
+        if self._link.occupied:
+            raise RobotOccupied(f"another loop (session {state.session}) drives the robot; end that one first")
+        self._taken = self._taken or self._link.received
+        silent = self._link.unreceived()
+        if silent > (TARGET_TIMEOUT if self._taken else FIRST_RECEIPT):
+            watchdog.stop(f"the robot has not taken a target for {silent:.2f} s")
+        self._following.check(measured, received.at)
+        return state, measured
 
     def _take_answer(self, now: float) -> None:
         answer = self._asker.take()
@@ -381,21 +315,22 @@ class ControlLoop:
         images = self._link.images()
         return [images[self._config.cameras.get(view, view)] for view in self._views]
 
-    def _brake(self, started: float, index: int) -> None:
+    def _brake(self) -> None:
         """Ends every run with the arm standing."""
         self.safety.watchdog.stop("the loop ends")
+        started = time.monotonic()
         for step in range(int(5 / self._dt)):
+            self._sleep_until(started + step * self._dt)
             before = self.safety.q
             command = self.safety.command(None, time.monotonic())
             if self._send:
                 self._link.target(command.q_real, self._opening, True)
             if np.array_equal(before, command.q_sim):
                 return
-            self._sleep_until(started + (index + step + 1) * self._dt)
 
     def _note(self, kind: str, text: str) -> None:
         now = time.monotonic()
-        if kind in {mode.value for mode in Mode} | {"request_failed"}:
+        if kind in LOGGED:
             self.report.events.append((now, kind, text))
             log.warning("%s: %s", kind, text)
         if self._recorder is not None:

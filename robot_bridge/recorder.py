@@ -13,8 +13,9 @@ import numpy as np
 
 from common.files import replacing
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
+from robot_bridge.asker import Answer
 from robot_bridge.config import RobotConfig
-from robot_bridge.loop import Answer, Arm, Tick
+from robot_bridge.loop import Arm, Tick
 from robot_bridge.rotations import rotation_quaternion, rotation_vector
 
 

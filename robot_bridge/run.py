@@ -16,10 +16,11 @@ from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from policy.remote import PolicyClient
 from robot_bridge import logs
+from robot_bridge.asker import Answer, Asker, Observation
 from robot_bridge.chunks import Joiner, OverlapBlend, TemporalEnsemble
 from robot_bridge.config import RobotConfig, read_robot
 from robot_bridge.drivers.link import RobotLink
-from robot_bridge.loop import Answer, Asker, ControlLoop, Observation, Recorder, Tick
+from robot_bridge.loop import ControlLoop, Recorder, Tick
 from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 
 TOKEN_VARIABLE = "ROBOT_BRIDGE_TOKEN"
@@ -156,6 +157,8 @@ def main(argv: list[str]) -> None:
     client.close()  # the asker's thread opens its own connection
     link = RobotLink(config.state_address, config.target_address, config.joint_map.real_dof, config.camera_address)
     link.wait(tuple(config.cameras.get(view, view) for view in views), timeout=10.0)
+    if not arguments.dry_run:
+        link.wait_until_free()
     session: Any = None
     if arguments.record:
         from robot_bridge.recorder import SessionRecorder

@@ -123,6 +123,7 @@ class Twin:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._reception = Reception(len(MOTOR))
+        self._began = time.monotonic()
         self._driven = False
         self._braking: np.ndarray | None = None  # the last target, if it was one with stop
         self._standing = self._settling = False
@@ -155,7 +156,7 @@ class Twin:
             if now - due > 0.1:  # the machine was busy: go on from here rather than catch up in a rush
                 started, due = now - tick * PERIOD, now
             time.sleep(max(0.0, due - now))
-            self._listen(time.monotonic())
+            self._listen(self._clock())
             with self._lock:
                 self._control()
                 mujoco.mj_step(self.model, self.data)
@@ -177,6 +178,10 @@ class Twin:
         bodies = [self.model.body(self.model.jnt_bodyid[joint]) for joint in free]
         return {body.name: self.data.xpos[body.id].round(4).tolist() for body in bodies}
 
+    def _clock(self) -> float:
+        """The robot's own steady clock, s. It goes on when the machine is too busy to step the model in time."""
+        return time.monotonic() - self._began
+
     def _listen(self, now: float) -> None:
         with contextlib.suppress(zmq.Again):
             frame = self._in.recv(zmq.NOBLOCK)
@@ -187,7 +192,7 @@ class Twin:
             else:
                 if target is not None:
                     self._follow(target)
-        driven = not self._reception.alone(now)
+        driven = self._reception.session(now) != 0
         if self._driven and not driven:  # the loop is gone
             self._wish, self._settling = self._held.copy(), True
         self._driven = driven
@@ -228,7 +233,9 @@ class Twin:
             q = self.data.qpos[self._joints]
             q = q + self._rng.normal(0, self.faults.noise, len(q)) if self.faults.noise else q
             dq = (SIGN * self.data.qvel[self._velocities])[list(JOINT)]
-            state = RobotState(tick, tick * PERIOD, to_motor(q), dq, self.data.qpos[self._fingers], self.faults.fault)
+            clock, fingers = self._clock(), self.data.qpos[self._fingers]
+            receipt = (self._reception.boot, self._reception.session(clock), self._reception.last_sequence)
+            state = RobotState(tick, clock, to_motor(q), dq, fingers, self.faults.fault, *receipt)
             self._late.append((now + self.faults.delay, pack_state(state)))
         while self._late and self._late[0][0] <= now:
             self._out.send_multipart(self._late.popleft()[1], zmq.NOBLOCK)

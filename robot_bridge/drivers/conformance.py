@@ -49,6 +49,7 @@ class Probe:
             socket.linger = 0
             socket.connect(address)
         self.seen: list[RobotState] = []
+        self._seen_at = 0.0
         if not any(self.watch(0.5) for _ in range(10)):
             raise UserError(f"no states from {state_address} within 5 s; is the driver running?")
         self.home = self.newest.q
@@ -71,6 +72,7 @@ class Probe:
         while (left := ends - time.monotonic()) > 0:
             if self._states.poll(max(1, int(left * 1000))):
                 self.seen.append(unpack_state(self._states.recv_multipart(), self._dof))
+                self._seen_at = time.monotonic()
         return self.seen[before:]
 
     def moved(self, states: list[RobotState]) -> float:
@@ -80,7 +82,8 @@ class Probe:
     def target(self, q: np.ndarray, stop: bool = False) -> Target:
         """The next target of this session."""
         self.sequence += 1
-        return Target(self.session, self.sequence, q, self.opening, stop)
+        clock = self.newest.time + time.monotonic() - self._seen_at
+        return Target(self.session, self.sequence, q, self.opening, stop, self.newest.boot, clock)
 
     def send(self, target: Target | bytes, seconds: float = PERIOD) -> list[RobotState]:
         """Sends, and watches for a control period."""
@@ -121,7 +124,7 @@ class Probe:
 
 
 def publishes_its_state(probe: Probe) -> None:
-    """100 states a second, with numbers and a clock that grow."""
+    """100 states a second, with numbers and a clock that grow, all of one start."""
     states = probe.watch(1.0)
     steps = np.diff([state.time for state in states])
     if len(states) < RATE / 2 or np.median(steps) > 1 / RATE:  # the median, as this machine may lose some
@@ -130,6 +133,8 @@ def publishes_its_state(probe: Probe) -> None:
         raise Broken("seq does not grow with every state")
     if not 0.5 < steps.sum() < 1.5 or not (steps > 0).all():
         raise Broken(f"t ran {steps.sum():.3f} s in a second, is it in seconds and steady?")
+    if len({state.boot for state in states}) > 1:
+        raise Broken("boot changes while the driver runs")
 
 
 def holds_before_the_first_target(probe: Probe) -> None:
@@ -169,16 +174,44 @@ def drops_what_is_not_newer(probe: Probe) -> None:
     probe.stays([old] * 8, "an old target")
 
 
+def drops_what_is_too_old(probe: Probe) -> None:
+    """A target that was under way for more than 250 ms, or was meant for the driver before it was started anew."""
+    probe.send(probe.target(probe.home))
+    for number in range(4):
+        late = probe.target(probe.away)
+        probe.stays([replace(late, time=late.time - 2 * TARGET_TIMEOUT)], "a target from long ago")
+        probe.stays([replace(probe.target(probe.away), boot=late.boot ^ 1)], "a target for another start of the driver")
+        if number % 2:
+            probe.send(probe.target(probe.home))
+
+
+def gives_receipts(probe: Probe) -> None:
+    """States name the loop that drives and the last target that was taken; no loop after 250 ms of silence."""
+    for _ in range(4):
+        states = probe.send(probe.target(probe.home))
+    newest = states[-1]
+    if newest.session != probe.session or not probe.sequence - 1 <= newest.target <= probe.sequence:
+        raise Broken(
+            f"after target {probe.sequence} of session {probe.session} the state names target {newest.target} "
+            f"of session {newest.session}"
+        )
+    probe.silence()
+    if probe.newest.session:
+        raise Broken(
+            f"the state still names session {probe.newest.session} after {1.6 * TARGET_TIMEOUT:g} s of silence"
+        )
+
+
 def follows_one_loop_at_a_time(probe: Probe) -> None:
     """Another session counts only when the first has been silent for 250 ms."""
-    other = Target(probe.session ^ 1, 1_000_000, probe.away, probe.opening)
-    for number in range(8):
+    other = probe.session ^ 1
+    for _ in range(8):
         states = [probe.newest, *probe.send(probe.target(probe.home), PERIOD / 2)]
-        states += probe.send(replace(other, sequence=other.sequence + number), PERIOD / 2)
+        states += probe.send(replace(probe.target(probe.away), session=other), PERIOD / 2)
         if probe.moved(states) > STILL:
             raise Broken("it followed a second loop beside the first")
     probe.silence()
-    probe.session, probe.sequence = other.session, other.sequence + 100
+    probe.session = other
     probe.ramp(probe.away)
     probe.reaches(probe.away, "it does not follow another loop when the first is gone")
     probe.ramp(probe.home)
@@ -219,6 +252,8 @@ CHECKS = (
     follows_targets,
     drops_what_is_no_target,
     drops_what_is_not_newer,
+    drops_what_is_too_old,
+    gives_receipts,
     follows_one_loop_at_a_time,
     holds_when_the_loop_is_gone,
     follows_the_braking_ramp,

@@ -11,6 +11,7 @@ import numpy as np
 import zmq
 
 from common.errors import UserError
+from robot_bridge.drivers.clock import RemoteClock
 from robot_bridge.drivers.protocol import (
     CAMERA_TOPIC,
     STATE_TOPIC,
@@ -38,27 +39,37 @@ class Picture:
 
 @dataclass(frozen=True)
 class Received:
-    """A state and the monotonic time (s) of this machine at which it came."""
+    """A state, the monotonic time (s) of this machine at which it was measured, so far as known, and how late it came.
+
+    ``delay`` (s) is counted from the quickest state so far.
+    """
 
     state: RobotState
     at: float
+    delay: float = 0.0
 
 
 class RobotLink:
     """Talks to the robot at its addresses. Only growing sequence numbers count as new: a robot that repeats itself is
-    as lost as one that is silent. ``target`` belongs to one thread, everything else may be read from any.
+    as lost as one that is silent, and so is a driver that was started anew, until ``adopt``.
+
+    ``target``, ``unreceived`` and ``adopt`` belong to one thread, everything else may be read from any.
     """
 
     def __init__(self, state_address: str, target_address: str, dof: int, camera_address: str | None = None):
         self._dof = dof
-        self._session = secrets.randbits(53)
+        self.session = secrets.randbits(53) or 1
         self._sequence = 0
+        self._sent: deque[tuple[int, float]] = deque()  # targets without a receipt, and when they were sent
+        self._clock = RemoteClock()
         self._state: Received | None = None
+        self._restarted: RobotState | None = None
         self._past: deque[Received] = deque()
         self._images: dict[str, Picture] = {}
         self._news = threading.Condition()
         self._closing = threading.Event()
         self.malformed = 0
+        self._complaint = ""
         context: zmq.Context = zmq.Context.instance()
         self._states, self._targets = context.socket(zmq.SUB), context.socket(zmq.PUB)
         for socket in (self._states, self._targets):
@@ -100,15 +111,61 @@ class RobotLink:
             if not self._news.wait_for(lambda: self._state and not set(cameras) - set(self._images), timeout):
                 missing = ([] if self._state else ["joint states"]) + sorted(set(cameras) - set(self._images))
                 here = f"; there are images of {sorted(self._images)}" if self._images else ""
+                here += f"; refused: {self._complaint}" if self._complaint else ""
                 raise UserError(
                     f"no {', '.join(missing)} from the robot within {timeout:g} s{here}; is it running, "
                     "and are addresses and cameras in robot.yaml right?"
                 )
 
+    def wait_until_free(self, timeout: float = 1.0) -> None:
+        """Waits until no other loop drives the robot; ``UserError`` when one goes on."""
+        with self._news:
+            if not self._news.wait_for(lambda: not self.occupied, timeout):
+                raise UserError("another loop drives this robot; end that one first, or look on with --dry-run")
+
     def target(self, q: np.ndarray, opening: float, stop: bool) -> None:
         """Sends a target, robot's order and unit; never waits."""
+        assert self._state is not None, "wait for the link first"
+        now = time.monotonic()
         self._sequence += 1
-        self._targets.send(pack_target(Target(self._session, self._sequence, q, opening, stop)), zmq.NOBLOCK)
+        self._sent.append((self._sequence, now))
+        boot = self._state.state.boot
+        target = Target(self.session, self._sequence, q, opening, stop, boot, self._clock.there(now))
+        self._targets.send(pack_target(target), zmq.NOBLOCK)
+
+    def unreceived(self) -> float:
+        """For how long (s), by its newest state, the robot has not taken a target, though some were sent."""
+        assert self._state is not None, "wait for the link first"
+        state, came = self._state.state, self._state.at + self._state.delay
+        taken = state.target if state.session == self.session else 0
+        while self._sent and self._sent[0][0] <= taken:
+            self._sent.popleft()
+        return max(0.0, came - self._sent[0][1]) if self._sent else 0.0
+
+    @property
+    def received(self) -> bool:
+        """Whether the robot follows this loop."""
+        return self._state is not None and self._state.state.session == self.session
+
+    @property
+    def occupied(self) -> bool:
+        """Whether the robot follows another loop."""
+        return self._state is not None and self._state.state.session not in (0, self.session)
+
+    @property
+    def restarted(self) -> bool:
+        """Whether the robot's driver was started anew: its states do not count until ``adopt``."""
+        return self._restarted is not None
+
+    def adopt(self) -> None:
+        """Begins anew with the robot as it is, also with a driver that was started anew. For a person to say."""
+        with self._news:
+            if self._restarted is not None:
+                self._clock = RemoteClock()
+                self._past.clear()
+                self._keep(self._restarted)
+                self._restarted = None
+        self._sent.clear()
 
     def close(self) -> None:
         """Ends the thread and the connections."""
@@ -125,25 +182,30 @@ class RobotLink:
                 self._take(frames)
             except ProtocolError as error:
                 self.malformed += 1
+                self._complaint = str(error)
                 log.warning("message from the robot dropped: %s", error)
         self._states.close()
 
     def _take(self, frames: list[bytes]) -> None:
         if frames[0] == STATE_TOPIC:
             state = unpack_state(frames, self._dof)
-            known = self._state
-            # A robot that was restarted counts from the beginning and its clock may too.
-            if known is not None and state.sequence <= known.state.sequence and state.time <= known.state.time:
-                return
-            now = time.monotonic()
             with self._news:
-                self._state = Received(state, now)
-                self._past.append(self._state)
-                while self._past[0].at < now - MEMORY:
-                    self._past.popleft()
-                self._news.notify_all()
+                known = None if self._state is None else self._state.state
+                if known is not None and state.boot != known.boot:
+                    self._restarted = state
+                elif known is None or state.sequence > known.sequence:
+                    self._keep(state)
+                    self._news.notify_all()
         else:
             image = unpack_image(frames)
             with self._news:
                 self._images[image.name] = Picture(image.pixels, time.monotonic() - image.age)
                 self._news.notify_all()
+
+    def _keep(self, state: RobotState) -> None:
+        now = time.monotonic()
+        delay = self._clock.delay(state.time, now)
+        self._state = Received(state, now - delay, delay)
+        self._past.append(self._state)
+        while len(self._past) > 1 and self._past[0].at < now - MEMORY:
+            self._past.popleft()

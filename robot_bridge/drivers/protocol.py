@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 STATE_TOPIC = b"state"
 CAMERA_TOPIC = b"camera."
 MAX_JOINTS, MAX_PIXELS, MAX_TEXT = 64, 4096 * 4096, 1000
@@ -23,7 +23,11 @@ class ProtocolError(ValueError):
 
 @dataclass(frozen=True)
 class RobotState:
-    """What the robot measured. ``sequence`` grows with every measurement; ``time`` (s) is the robot's own clock."""
+    """What the robot measured. ``sequence`` grows with every measurement; ``time`` (s) is the robot's own clock.
+
+    ``boot`` is a random number that the driver drew when it started. ``session`` and ``target`` are the receipt: the
+    loop that it follows, 0 when there is none, and the last target that it took from it.
+    """
 
     sequence: int
     time: float
@@ -33,11 +37,17 @@ class RobotState:
     """(2,) finger positions, m"""
     fault: str = ""
     """Why the robot stopped itself; empty while it is well."""
+    boot: int = 0
+    session: int = 0
+    target: int = 0
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the robot should be now. ``session`` names the loop that sends; a robot follows one at a time."""
+    """Where the robot should be now. ``session`` names the loop that sends; a robot follows one at a time.
+
+    ``boot`` is that of the states that the loop goes by, ``time`` (s) what the robot's own clock said when it sent.
+    """
 
     session: int
     sequence: int
@@ -46,6 +56,8 @@ class Target:
     """Position (m) of each finger"""
     stop: bool = False
     """The loop has latched a stop: ``q`` is its braking ramp, and once that stands the robot holds where it then is."""
+    boot: int = 0
+    time: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ def pack_state(state: RobotState) -> list[bytes]:
     """Frames of a state."""
     fields: dict[str, Any] = {"v": VERSION, "seq": state.sequence, "t": state.time, "fault": state.fault}
     fields |= {"q": state.q.tolist(), "dq": state.dq.tolist(), "fingers": state.fingers.tolist()}
+    fields |= {"boot": state.boot, "session": state.session, "target": state.target}
     return [STATE_TOPIC, msgpack.packb(fields)]
 
 
@@ -79,22 +92,25 @@ def unpack_state(frames: list[bytes], dof: int) -> RobotState:
         _numbers(fields, "dq", dof),
         _numbers(fields, "fingers", 2),
         fault[:MAX_TEXT],
+        *(_integer(fields, key) for key in ("boot", "session", "target")),
     )
 
 
 def pack_target(target: Target) -> bytes:
     """The frame of a target."""
     fields: dict[str, Any] = {"v": VERSION, "session": target.session, "seq": target.sequence, "stop": target.stop}
+    fields |= {"boot": target.boot, "t": float(target.time)}
     return msgpack.packb(fields | {"q": target.q.tolist(), "opening": float(target.opening)})
 
 
 def unpack_target(frame: bytes, dof: int) -> Target:
     """Refuses what is not finite: a robot never gets to see it."""
     fields = _fields([b"", frame], 2)
-    q, opening = _numbers(fields, "q", dof), _number(fields, "opening")
-    if not (np.isfinite(q).all() and math.isfinite(opening)):
+    q, opening, time = _numbers(fields, "q", dof), _number(fields, "opening"), _number(fields, "t")
+    if not (np.isfinite(q).all() and math.isfinite(opening) and math.isfinite(time)):
         raise ProtocolError("a target must be finite")
-    return Target(_integer(fields, "session"), _integer(fields, "seq"), q, opening, fields.get("stop") is True)
+    session, sequence, boot = (_integer(fields, key) for key in ("session", "seq", "boot"))
+    return Target(session, sequence, q, opening, fields.get("stop") is True, boot, time)
 
 
 def pack_image(image: CameraImage) -> list[Any]:
@@ -126,7 +142,8 @@ def _fields(frames: list[bytes], count: int) -> dict[str, Any]:
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ProtocolError(f"not msgpack: {error}") from None
     if not isinstance(fields, dict) or fields.get("v") != VERSION:
-        raise ProtocolError(f"not version {VERSION} of the robot protocol")
+        version = fields.get("v") if isinstance(fields, dict) else None
+        raise ProtocolError(f"version {version!r} of the robot protocol; this is version {VERSION} (CHANGELOG.md)")
     return fields
 
 

@@ -1,16 +1,22 @@
 """An ideal robot on real sockets, for the tests of the loop: it is at once where it is told to be."""
 
 import threading
+import time
 
 import numpy as np
 import zmq
 
-from robot_bridge.drivers.protocol import CameraImage, RobotState, Target, pack_image, pack_state, unpack_target
+from robot_bridge.drivers.protocol import CameraImage, RobotState, Target, pack_image, pack_state
+from robot_bridge.drivers.reception import Reception
 from tests.robot_bridge.arms import DOF, joint_map
 
 
 class IdealRobot(threading.Thread):
-    """Publishes at 200 Hz; ``targets`` is everything it was told. ``silent`` and ``fault`` may be set."""
+    """Publishes at 200 Hz; ``targets`` is everything that it was told and took.
+
+    ``silent``, ``blind``, ``deaf`` and ``fault`` may be set; its states are ``lag`` s late, and ``session`` is a loop
+    that drives it beside the one in the test.
+    """
 
     def __init__(self, folder):
         super().__init__(daemon=True)
@@ -23,20 +29,31 @@ class IdealRobot(threading.Thread):
         self._in.bind(self.target_address)
         self.q = joint_map().to_real(np.zeros(DOF))
         self.targets: list[Target] = []
-        self.silent, self.blind, self.fault = False, False, ""
+        self.reception = Reception(DOF)
+        self.silent, self.blind, self.deaf, self.fault = False, False, False, ""
+        self.lag, self.session = 0.0, 0
         self._end = threading.Event()
         self.start()
 
     def run(self) -> None:
-        sequence = 0
+        sequence, began = 0, time.monotonic()
         pixels = np.zeros((32, 32, 3), np.uint8)
         while not self._end.wait(0.005):
+            now = time.monotonic() - began
             while self._in.poll(0):
-                self.targets.append(unpack_target(self._in.recv(), DOF))
-                self.q = self.targets[-1].q
+                frame = self._in.recv()
+                target = None if self.deaf else self.reception.take(frame, now)
+                if target is not None:
+                    self.targets.append(target)
+                    self.q = target.q
             sequence += 1
             if not self.silent:
-                state = RobotState(sequence, sequence * 0.005, self.q, np.zeros(DOF), np.zeros(2), self.fault)
+                receipt = (
+                    self.reception.boot,
+                    self.session or self.reception.session(now),
+                    self.reception.last_sequence,
+                )
+                state = RobotState(sequence, now - self.lag, self.q, np.zeros(DOF), np.zeros(2), self.fault, *receipt)
                 self._out.send_multipart(pack_state(state))
             if not self.blind and sequence % 4 == 0:
                 for name in ("agentview", "eye_in_hand"):

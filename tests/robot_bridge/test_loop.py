@@ -11,10 +11,12 @@ import pytest
 from common.errors import UserError
 from demos.hdf5 import DemoReader
 from policy.remote import PolicyClient
+from robot_bridge.asker import Asker, Observation
 from robot_bridge.chunks import OverlapBlend
 from robot_bridge.config import Latency
 from robot_bridge.drivers.link import RobotLink
-from robot_bridge.loop import Asker, ControlLoop, Observation, resize
+from robot_bridge.joint_map import JointMap
+from robot_bridge.loop import ControlLoop, RobotOccupied, resize
 from robot_bridge.recorder import SessionRecorder
 from robot_bridge.run import PolicyQuestion, check_replan
 from robot_bridge.safety import Mode
@@ -176,6 +178,46 @@ def test_a_robot_that_falls_silent_or_reports_a_fault_stops(rig):
     made.loop.reset()
     until(lambda: "motor hot" in made.reason)
     assert made.mode is Mode.STOPPED
+
+
+def test_states_that_come_later_and_later_stop_the_arm_though_they_keep_coming(rig):
+    made = rig(forward).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    made.robot.lag = 0.6
+    until(lambda: made.mode is Mode.STOPPED)
+    assert "the robot's states come 0.6" in made.reason
+    made.robot.lag = 0.0
+    time.sleep(0.1)
+    made.loop.reset()
+    until(lambda: made.mode is Mode.RUNNING)
+
+
+def test_a_robot_that_takes_no_targets_stops_the_arm(rig):
+    made = rig(forward).start()
+    until(lambda: len(made.robot.targets) > 20)
+    made.robot.deaf = True
+    until(lambda: made.mode is Mode.STOPPED)
+    assert "has not taken a target for 0." in made.reason
+
+
+def test_a_robot_that_is_driven_by_another_loop_ends_this_one(rig):
+    made = rig(forward)
+    made.robot.session = 77
+    with pytest.raises(RobotOccupied, match="session 77"):
+        made.loop.run(5)
+    assert made.loop.report.summary()["ticks"] < 50
+
+
+def test_joints_that_the_map_does_not_name_are_told_to_stay_where_they_are(rig):
+    robot_has_two_more = JointMap.from_config(
+        {"apply_sim_to_real_map": True, "real_dof": DOF, "sim_to_real_idx": [4, 2, 0, -1, 6, -1, 3]}, DOF
+    )
+    made = rig(forward, joint_map=robot_has_two_more)
+    start = made.robot.q.copy()
+    made.start()
+    until(lambda: len(made.robot.targets) > 10 and made.robot.targets[-1].q[4] > start[4] + 0.05, 15)
+    told = np.array([target.q for target in made.robot.targets])
+    np.testing.assert_array_equal(told[:, [1, 5]], np.broadcast_to(start[[1, 5]], (len(told), 2)))
 
 
 def test_a_blind_robot_is_not_driven_by_old_pictures(rig):

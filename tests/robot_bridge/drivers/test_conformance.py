@@ -1,6 +1,7 @@
 """The twin keeps every rule of the robot protocol; drivers that do not are found out, by rule."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class CarelessDriver(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        q, number = np.zeros(DOF), 0
+        q, number, began = np.zeros(DOF), 0, time.monotonic()
         while not self._end.wait(0.005):
             while self._in.poll(0):
                 try:
@@ -39,7 +40,8 @@ class CarelessDriver(threading.Thread):
                 if not target.stop:
                     q = target.q
             number += 1
-            self._out.send_multipart(pack_state(RobotState(number, number * 0.005, q, np.zeros(DOF), np.zeros(2))))
+            state = RobotState(number, time.monotonic() - began, q, np.zeros(DOF), np.zeros(2))
+            self._out.send_multipart(pack_state(state))
         self._out.close()
         self._in.close()
 
@@ -57,7 +59,13 @@ def test_a_careless_driver_is_found_out(tmp_path):
         probe.close()
         driver.close()
     broken = {finding.name: finding.trouble for finding in findings if finding.trouble}
-    assert set(broken) >= {"drops_what_is_not_newer", "follows_one_loop_at_a_time", "follows_the_braking_ramp"}
+    assert set(broken) >= {
+        "drops_what_is_not_newer",
+        "drops_what_is_too_old",
+        "gives_receipts",
+        "follows_one_loop_at_a_time",
+        "follows_the_braking_ramp",
+    }
     assert "beside the first" in broken["follows_one_loop_at_a_time"]
     kept = {finding.name for finding in findings} - set(broken)
     assert kept >= {"holds_before_the_first_target", "follows_targets"}

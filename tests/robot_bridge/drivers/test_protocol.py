@@ -1,5 +1,6 @@
 """The robot protocol: what goes in comes out, and noise is dropped."""
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from robot_bridge.drivers.protocol import (
 
 
 def state(sequence: int = 1, time: float = 0.5) -> RobotState:
-    return RobotState(sequence, time, np.arange(7.0), -np.arange(7.0), np.array([0.04, -0.04]), "")
+    return RobotState(sequence, time, np.arange(7.0), -np.arange(7.0), np.array([0.04, -0.04]), "", 11, 12, 13)
 
 
 def test_messages_survive_the_journey():
@@ -28,7 +29,9 @@ def test_messages_survive_the_journey():
     np.testing.assert_array_equal(back.q, np.arange(7.0))
     np.testing.assert_array_equal(back.dq, -np.arange(7.0))
     assert (back.sequence, back.time, back.fault) == (1, 0.5, "")
-    target = unpack_target(pack_target(Target(3, 9, np.arange(7.0), 0.02, stop=True)), dof=7)
+    assert (back.boot, back.session, back.target) == (11, 12, 13)
+    target = unpack_target(pack_target(Target(3, 9, np.arange(7.0), 0.02, stop=True, boot=11, time=4.5)), dof=7)
+    assert (target.boot, target.time) == (11, 4.5)
     np.testing.assert_array_equal(target.q, np.arange(7.0))
     assert (target.session, target.sequence, target.opening, target.stop) == (3, 9, 0.02, True)
     pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 3), dtype=np.uint8)
@@ -41,6 +44,11 @@ def test_messages_survive_the_journey():
 def test_a_target_that_is_not_finite_never_reaches_the_motors(value: float):
     with pytest.raises(ProtocolError, match="finite"):
         unpack_target(pack_target(Target(1, 1, np.full(7, value), 0.0)), dof=7)
+
+
+def test_an_older_version_is_named():
+    with pytest.raises(ProtocolError, match=r"version 1 .* this is version 2"):
+        unpack_state([b"state", msgpack.packb({"v": 1})], dof=7)
 
 
 def test_wrong_numbers_of_joints_and_pixels_are_refused():
