@@ -179,11 +179,16 @@ class DemoWriter:
         """How many episodes are safe on disk, merged or not, from this and every other writer of the task."""
         return len(self._indices())
 
-    def append(self, episode: Episode, before_publish: Callable[[int], None] | None = None) -> int:
+    def append(
+        self,
+        episode: Episode,
+        before_publish: Callable[[int], None] | None = None,
+        also: Callable[[h5py.Group], None] | None = None,
+    ) -> int:
         """Store ``episode`` and return its index k; it exists when this returns, and not at all if it does not.
 
         ``before_publish(k)`` runs just before the episode appears, while no other process can take k: write there
-        what must exist for every episode, such as its tracks.
+        what must exist for every episode, such as its tracks. ``also(group)`` writes beside the episode's arrays.
         """
         with self._locked():
             index = max(self._indices(), default=-1) + 1
@@ -191,7 +196,10 @@ class DemoWriter:
                 with h5py.File(temporary, "w") as file:
                     data = file.create_group("data")
                     data.attrs.update(self.header.attributes())
-                    _write_episode(data.create_group(f"demo_{index}"), episode)
+                    group = data.create_group(f"demo_{index}")
+                    _write_episode(group, episode)
+                    if also is not None:
+                        also(group)
                     _write_totals(data)
                 if before_publish is not None:
                     before_publish(index)

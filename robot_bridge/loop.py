@@ -127,6 +127,7 @@ class ControlLoop:
         self._following.restart(received.at, q)
         self._opening = float(np.abs(received.state.fingers).mean())
         self._asked = -replan
+        self._reset_at = 0.0
         self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
         self._started = time.monotonic()
 
@@ -229,6 +230,8 @@ class ControlLoop:
                 self._taken = False
                 received, measured = self._measured()
                 self._joiner.clear()
+                self._asked = -self._replan
+                self._reset_at = time.monotonic()
                 self.safety.reset(measured, received.state.q)
                 self._following.restart(time.monotonic(), measured)
 
@@ -272,6 +275,8 @@ class ControlLoop:
             self._note("request_failed", answer.error)
             self._asked = -self._replan  # ask again at once
             return
+        if answer.observation.at < self._reset_at:  # what the policy saw before is not what a person looked at
+            return
         chunk = answer.chunk
         if chunk.ndim != 2 or not len(chunk):
             self.safety.check_action(chunk, self._width, now, now)  # stops, and says why
@@ -308,6 +313,8 @@ class ControlLoop:
         return 0.0 if action[-1] > 0 else self._config.gripper_open
 
     def _due(self, index: int) -> bool:
+        if self.safety.watchdog.mode is Mode.STOPPED:  # nobody would follow
+            return False
         return index - self._asked >= self._replan or self._joiner.left(index) == 0
 
     def _pictures(self) -> list[Picture]:

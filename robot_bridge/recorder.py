@@ -1,118 +1,269 @@
-"""Records a robot session to HDF5 in the demonstration layout, so that it can be replayed, visualised, trained on.
+"""Records robot sessions in the demonstration layout, so that they can be replayed, visualised, trained on.
 
-The file opens like any demonstration (``demos.hdf5``). What a demonstration has no place for is in
-``data/demo_i/robot``: times, measured and commanded joints, modes, the requests with their chunks, all
-interventions.
+While a session runs it is written to ``<task>_demo.session-*``, so a killed process loses a second of it. In the end it
+becomes an episode of ``<task>_demo.hdf5``, which opens like any demonstration (``demos.hdf5``). What has no place there
+is in ``data/demo_i/robot``: times, commanded and measured joints, modes, requests with their chunks, interventions.
 """
 
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import queue
 import shutil
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from common.files import replacing
+from common.cli import CommandParser, run
+from common.errors import UserError
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
 from robot_bridge.asker import Answer
+from robot_bridge.columns import ColumnWriter, read_columns
 from robot_bridge.config import RobotConfig
 from robot_bridge.loop import Arm, Tick
 from robot_bridge.rotations import rotation_quaternion, rotation_vector
 
+FLUSH_EVERY = 1.0
+"""Seconds of a session that a killed process loses at most."""
+HEADER, REQUESTS, EVENTS = "session.json", "requests.jsonl", "events.jsonl"
+STILL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+"""What stands for an action that was held back."""
+
+log = logging.getLogger("robot_bridge.recorder")
+
 
 class SessionRecorder:
-    """Collects in memory while the loop runs; ``save`` writes. At 128 x 128 a minute of 20 Hz takes 120 MB."""
+    """Writes to disk in a thread of its own while the loop runs; ``save`` makes a demonstration of it.
+
+    At 128 x 128 a minute of 20 Hz takes 120 MB. ``arm`` belongs to the recorder's thread from now on.
+
+    Raises:
+        UserError: ``folder`` cannot be written, or holds demonstrations of another task under this one's name.
+    """
 
     def __init__(self, folder: str | Path, config: RobotConfig, task: str, views: tuple[str, ...], arm: Arm):
-        self._folder, self._config, self._task, self._views, self._arm = Path(folder), config, task, views, arm
-        self._ticks: list[Tick] = []
-        self._answers: list[Answer] = []
-        self._events: list[tuple[float, str, str]] = []
+        self._views, self._arm = views, arm
+        self._width = 7 if config.mode == "osc_delta" else len(config.joints) + 1
+        self._news: queue.SimpleQueue[Tick | Answer | tuple[float, str, str] | None] = queue.SimpleQueue()
+        self._saving = threading.Event()
+        self.failure: str = ""
+        """Why recording ended before the session did; empty while it goes on."""
+        slug = "".join(letter if letter.isalnum() else "_" for letter in task.lower()).strip("_") or "session"
+        path = Path(folder) / f"{slug}_demo.hdf5"
+        self._session = path.with_name(f"{path.stem}.session-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        header = {"file": path.name, "task": task, "robot": config.name, "mode": config.mode, "views": list(views)}
+        try:
+            _writer(path, header)
+            self._session.mkdir(parents=True)
+            self._lock = open(self._session / HEADER, "w")  # noqa: SIM115 (held until the session is over)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lock.write(json.dumps(header))
+            self._lock.flush()
+        except OSError as error:
+            raise UserError(f"cannot record to {folder}: {error.strerror}; choose another --record") from None
+        self._thread: threading.Thread | None = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._thread.start()
 
     def tick(self, tick: Tick) -> None:
         """One control period."""
-        self._ticks.append(tick)
+        self._news.put(tick)
 
     def answer(self, answer: Answer) -> None:
         """A request's end, good or bad."""
-        self._answers.append(answer)
+        self._news.put(answer)
 
     def event(self, at: float, kind: str, text: str) -> None:
         """A change of mode or an intervention."""
-        self._events.append((at, kind, text))
+        self._news.put((at, kind, text))
 
     def save(self) -> Path | None:
-        """Adds the session to ``<folder>/<task>_demo.hdf5``; None when there was not one tick."""
-        if not self._ticks:
-            return None
-        slug = "".join(letter if letter.isalnum() else "_" for letter in self._task.lower()).strip("_") or "session"
-        header = DemoHeader(
-            language=self._task,
-            problem_name="robot_session",
-            bddl_file_name="",
-            env_kwargs={"robot": self._config.name, "mode": self._config.mode},
-        )
-        writer = DemoWriter(self._folder / f"{slug}_demo.hdf5", header)
-        index = writer.append(self._episode())
-        path = writer.finish()
-        with replacing(path) as temporary:
-            shutil.copyfile(path, temporary)
-            with h5py.File(temporary, "r+") as file:
-                self._write_log(file.create_group(f"data/demo_{index}/robot"))
+        """Ends the session and makes a demonstration of it; None when there was not one tick.
+
+        Raises:
+            UserError: the disk is full or gone; what was recorded stays where the message says.
+        """
+        if self._thread is not None:
+            self._saving.set()
+            self._news.put(None)
+            self._thread.join()
+            self._thread = None
+        path = _publish(self._session)
+        self._lock.close()
+        if self.failure:
+            raise UserError(f"the recording ended early: {self.failure}; what came before is in {path or 'no file'}")
         return path
 
-    def _episode(self) -> Episode:
-        ticks = self._ticks
-        q = np.stack([tick.measured for tick in ticks])
-        fingers = np.stack([tick.observation.fingers for tick in ticks])
-        poses = [self._arm.pose(row) for row in q]
-        position = np.stack([pose[0] for pose in poses])
-        quaternion = np.stack([rotation_quaternion(pose[1]) for pose in poses])
-        images = np.stack([tick.observation.images for tick in ticks])
-        count = len(ticks)
-        blank = np.zeros((count, *images.shape[2:]), np.uint8)
-        by_view = {view: images[:, number] for number, view in enumerate(self._views)}
-        dones = np.zeros(count)
-        dones[-1] = 1
-        # An action that was held back is a still one; only osc_delta actions are what `actions` means elsewhere.
-        still = np.array([0, 0, 0, 0, 0, 0, -1.0])
-        plain = [still if t.action is None or len(t.action) != 7 else t.action for t in ticks]
-        return Episode(
-            actions=np.stack(plain),
-            states=np.concatenate([q, fingers], axis=1),
-            robot_states=np.concatenate([fingers, position, quaternion], axis=1),
-            rewards=np.zeros(count),
-            dones=dones,
-            agentview_rgb=by_view.get("agentview", blank),
-            eye_in_hand_rgb=by_view.get("eye_in_hand", blank),
-            joint_states=q,
-            gripper_states=fingers,
-            ee_pos=position,
-            ee_ori=np.stack([rotation_vector(pose[1]) for pose in poses]),
-            attributes={"robot": self._config.name},
-        )
+    def _work(self) -> None:
+        try:
+            self._write()
+        except Exception as error:  # whatever it is, the arm goes on
+            self.failure = str(error)
+            log.error("the recording ends here: %s", error)
+            while not self._saving.wait(FLUSH_EVERY):
+                while not self._news.empty():
+                    self._news.get()
 
-    def _write_log(self, group: h5py.Group) -> None:
-        ticks = self._ticks
-        group.attrs["clock"] = "seconds on the control loop's monotonic clock"
-        group["time"] = [tick.at for tick in ticks]
-        group["late"] = [tick.late for tick in ticks]
-        group["commanded_sim"] = np.stack([tick.command.q_sim for tick in ticks])
-        group["commanded_real"] = np.stack([tick.command.q_real for tick in ticks])
-        group["opening"] = [tick.opening for tick in ticks]
-        group["mode"] = [tick.command.mode.value for tick in ticks]
-        width = max((len(tick.action) for tick in ticks if tick.action is not None), default=1)
-        none = np.full(width, np.nan)
-        group["action"] = np.stack([none if tick.action is None else tick.action for tick in ticks])
-        requests = group.create_group("requests")
-        requests["observed"] = np.array([answer.observation.at for answer in self._answers], np.float64)
-        requests["seconds"] = np.array([answer.seconds for answer in self._answers], np.float64)
-        text = h5py.string_dtype()
-        requests.create_dataset("error", data=[answer.error for answer in self._answers], dtype=text)
-        chunks = requests.create_group("chunks")
-        for number, answer in enumerate(self._answers):
-            if answer.chunk is not None:
-                chunks[str(number)] = answer.chunk
-        events = group.create_group("events")
-        events["time"] = np.array([event[0] for event in self._events], np.float64)
-        events.create_dataset("kind", data=[event[1] for event in self._events], dtype=text)
-        events.create_dataset("text", data=[event[2] for event in self._events], dtype=text)
+    def _write(self) -> None:
+        flushed = time.monotonic()
+        with (
+            contextlib.closing(ColumnWriter(self._session)) as columns,
+            open(self._session / REQUESTS, "w") as requests,
+            open(self._session / EVENTS, "w") as events,
+        ):
+            while (item := self._news.get()) is not None:
+                if isinstance(item, Tick):
+                    columns.append(self._row(item))
+                elif isinstance(item, Answer):
+                    requests.write(json.dumps(_request(item)) + "\n")
+                else:
+                    events.write(json.dumps(item) + "\n")
+                if time.monotonic() - flushed > FLUSH_EVERY:
+                    for file in (columns, requests, events):
+                        file.flush()
+                    flushed = time.monotonic()
+
+    def _row(self, tick: Tick) -> dict[str, np.ndarray]:
+        position, rotation = self._arm.pose(tick.measured)
+        none = np.full(self._width, np.nan)
+        return {
+            "time": np.float64(tick.at),
+            "late": np.float64(tick.late),
+            # As they stand in a demonstration: upside down.
+            **{f"image{number}": image[::-1] for number, image in enumerate(tick.observation.images)},
+            "fingers": tick.observation.fingers,
+            "measured_sim": tick.measured,
+            "commanded_sim": tick.command.q_sim,
+            "commanded_real": tick.command.q_real,
+            "opening": np.float64(tick.opening),
+            "mode": np.array(tick.command.mode.value.encode(), "S8"),
+            "action": none if tick.action is None else np.asarray(tick.action, np.float64),
+            "position": position,
+            "quaternion": rotation_quaternion(rotation),
+            "rotation": rotation_vector(rotation),
+        }
+
+
+def recover(folder: str | Path) -> list[Path]:
+    """Makes demonstrations of the sessions in ``folder`` that were cut off; the files that they are now in."""
+    paths = set()
+    for session in sorted(Path(folder).glob("*_demo.session-*")):
+        with open(session / HEADER) as header:
+            try:
+                fcntl.flock(header, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # it goes on in another process
+            path = _publish(session, cut_off=True)
+        if path is not None:
+            paths.add(path)
+    return sorted(paths)
+
+
+def _publish(session: Path, cut_off: bool = False) -> Path | None:
+    """Turns the files of a session into an episode and removes them."""
+    columns, path = read_columns(session), None
+    try:
+        if columns:
+            header = json.loads((session / HEADER).read_text())
+            writer = _writer(session.with_name(header["file"]), header)
+            episode = _episode(columns, header, {"cut_off": cut_off} if cut_off else {})
+            writer.append(episode, also=lambda group: _write_log(group.create_group("robot"), columns, session))
+            path = writer.finish()
+    except OSError as error:
+        raise UserError(
+            f"the session is in {session}, but cannot become a demonstration: {error}; make room on the disk, then "
+            f"python -m robot_bridge.recorder {session.parent}"
+        ) from None
+    shutil.rmtree(session)
+    return path
+
+
+def _writer(path: Path, header: dict[str, Any]) -> DemoWriter:
+    robot = {"robot": header["robot"], "mode": header["mode"]}
+    return DemoWriter(path, DemoHeader(header["task"], "robot_session", "", robot))
+
+
+def _episode(columns: dict[str, np.ndarray], header: dict[str, Any], attributes: dict[str, Any]) -> Episode:
+    fingers, q = columns["fingers"], columns["measured_sim"]
+    count = len(q)
+    views = {view: np.flip(columns[f"image{number}"], axis=-3) for number, view in enumerate(header["views"])}
+    blank = np.zeros_like(next(iter(views.values())))
+    dones = np.zeros(count)
+    dones[-1] = 1
+    joints = np.zeros((count, 7))
+    joints[:, : q.shape[1]] = q[:, :7]
+    actions, still = columns["action"], np.tile(STILL, (count, 1))
+    if actions.shape[1] == 7:  # osc_delta actions are what `actions` means elsewhere
+        still = np.where(np.isnan(actions).any(axis=1, keepdims=True), still, actions)
+    return Episode(
+        actions=still,
+        states=np.concatenate([q, fingers], axis=1),
+        robot_states=np.concatenate([fingers, columns["position"], columns["quaternion"]], axis=1),
+        rewards=np.zeros(count),
+        dones=dones,
+        agentview_rgb=views.get("agentview", blank),
+        eye_in_hand_rgb=views.get("eye_in_hand", blank),
+        joint_states=joints,
+        gripper_states=np.array(fingers),
+        ee_pos=np.array(columns["position"]),
+        ee_ori=np.array(columns["rotation"]),
+        attributes={"robot": header["robot"], **attributes},
+    )
+
+
+def _write_log(group: h5py.Group, columns: dict[str, np.ndarray], session: Path) -> None:
+    group.attrs["clock"] = "seconds on the control loop's monotonic clock"
+    for name in ("time", "late", "measured_sim", "commanded_sim", "commanded_real", "opening", "mode", "action"):
+        group[name] = columns[name]
+    answers = _lines(session / REQUESTS)
+    requests = group.create_group("requests")
+    requests["observed"] = np.array([answer["observed"] for answer in answers], np.float64)
+    requests["seconds"] = np.array([answer["seconds"] for answer in answers], np.float64)
+    text = h5py.string_dtype()
+    requests.create_dataset("error", data=[answer["error"] for answer in answers], dtype=text)
+    chunks = requests.create_group("chunks")
+    for number, answer in enumerate(answers):
+        if answer["chunk"] is not None:
+            chunks[str(number)] = np.array(answer["chunk"], answer["dtype"])
+    happened = _lines(session / EVENTS)
+    events = group.create_group("events")
+    events["time"] = np.array([at for at, _, _ in happened], np.float64)
+    events.create_dataset("kind", data=[kind for _, kind, _ in happened], dtype=text)
+    events.create_dataset("text", data=[what for _, _, what in happened], dtype=text)
+
+
+def _request(answer: Answer) -> dict[str, Any]:
+    chunk = answer.chunk
+    fields = {"observed": answer.observation.at, "seconds": answer.seconds, "error": answer.error, "chunk": None}
+    return (
+        fields
+        if chunk is None or chunk.dtype.kind not in "biuf"
+        else fields | {"chunk": chunk.tolist(), "dtype": chunk.dtype.str}
+    )
+
+
+def _lines(path: Path) -> list[Any]:
+    """The whole lines of a file that may have been cut off."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def main(argv: list[str]) -> None:
+    """The command."""
+    parser = CommandParser("robot_bridge.recorder", "Make demonstrations of recorded robot sessions that were cut off.")
+    parser.add_argument("folder", type=Path, help="what --record named")
+    folder = parser.parse_args(argv).folder
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    for path in recover(folder):
+        print(f"recovered {path}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -161,9 +161,12 @@ def main(argv: list[str]) -> None:
         link.wait_until_free()
     session: Any = None
     if arguments.record:
-        from robot_bridge.recorder import SessionRecorder
+        from robot_bridge.recorder import SessionRecorder, recover
 
-        session = SessionRecorder(arguments.record, config, arguments.task, views, arm)
+        for path in recover(arguments.record):
+            print(f"recovered a session that was cut off: {path}")
+        own_arm = Kinematics(model, config.joints, config.site, base)
+        session = SessionRecorder(arguments.record, config, arguments.task, views, own_arm)
     joiner: Joiner = OverlapBlend() if arguments.join == "blend" else TemporalEnsemble()
     asker = Asker(PolicyQuestion(client, views, arguments.task))
     loop = ControlLoop(
@@ -180,17 +183,17 @@ def main(argv: list[str]) -> None:
         send=not arguments.dry_run,
         recorder=Printer(session) if arguments.dry_run else session,
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: loop.quit())
     threading.Thread(target=listen, args=(loop,), daemon=True).start()
     try:
-        report = loop.run(arguments.seconds)
-    finally:
+        loop.run(arguments.seconds)
+    finally:  # whatever ended it
         asker.close()
         link.close()
-    print(json.dumps(report.summary()))
-    if session is not None:
-        print(f"recorded {session.save()}")
+        print(json.dumps(loop.report.summary()))
+        if session is not None:
+            print(f"recorded {session.save()}")
 
 
 if __name__ == "__main__":

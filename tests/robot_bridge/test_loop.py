@@ -30,7 +30,7 @@ VIEWS = ("agentview", "eye_in_hand")
 class Rig:
     """Robot, link and loop; the loop runs in a thread between ``start`` and ``close``."""
 
-    def __init__(self, folder, ask: Callable[[Observation], np.ndarray], recorder=None, send=True, **changes):
+    def __init__(self, folder, ask: Callable[[Observation], np.ndarray], recorder=None, send=True, arm=None, **changes):
         self.robot = IdealRobot(folder)
         changes.setdefault("safety", safety_config(hold_after=0.4, stop_after=1.0, state_timeout=0.4))
         self.config = robot_config(self.robot.state_address, self.robot.target_address, **changes)
@@ -40,7 +40,7 @@ class Rig:
         self.loop = ControlLoop(
             self.config,
             self.link,
-            LinearArm(),
+            arm or LinearArm(),
             self.asker,
             OverlapBlend(),
             views=VIEWS,
@@ -228,12 +228,59 @@ def test_a_blind_robot_is_not_driven_by_old_pictures(rig):
     assert "no fresh action" in made.reason
 
 
+def test_a_stopped_arm_does_not_ask_the_policy_and_follows_no_answer_from_before_its_reset(rig):
+    asked: list[Observation] = []
+    slow = threading.Event()
+
+    def ask(observation: Observation) -> np.ndarray:
+        asked.append(observation)
+        if slow.is_set():
+            time.sleep(0.6)
+        return forward(observation)
+
+    made = rig(ask).start()
+    until(lambda: made.mode is Mode.RUNNING)
+    slow.set()
+    until(lambda: len(asked) > 3)
+    made.loop.stop()
+    until(lambda: made.mode is Mode.STOPPED)
+    reset_at = time.monotonic()
+    made.loop.reset()
+    until(lambda: made.mode is Mode.HOLDING)
+    slow.clear()
+    until(lambda: made.mode is Mode.RUNNING)
+    assert asked[-1].at > reset_at  # not the answer that was under way, whatever it said
+    made.loop.stop()
+    until(lambda: made.mode is Mode.STOPPED)
+    time.sleep(0.2)
+    count = len(asked)
+    time.sleep(0.5)
+    assert len(asked) == count
+
+
 def test_the_operator_s_key_stops(rig):
     made = rig(forward).start()
     until(lambda: made.mode is Mode.RUNNING)
     made.loop.stop()
     until(lambda: made.mode is Mode.STOPPED)
     assert made.reason == "the operator's key"
+
+
+def test_an_exception_in_the_loop_ends_it_with_the_arm_braked(rig):
+    class Broken(LinearArm):
+        def solve(self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray:
+            if q[0] > 0.05:
+                raise ArithmeticError("singular")
+            return super().solve(position, rotation, q)
+
+    made = rig(forward, arm=Broken())
+    with pytest.raises(ArithmeticError):
+        made.loop.run(20)
+    until(lambda: made.robot.targets[-1].stop and np.array_equal(*(target.q for target in made.robot.targets[-2:])))
+    speeds = np.abs(np.diff(made.commanded()[:, 0]))
+    assert speeds[-1] == 0
+    assert np.abs(np.diff(speeds)).max() < made.config.safety.acceleration[0] * 0.02**2 + 1e-9
+    assert made.loop.report.summary()["ticks"] > 0
 
 
 def test_a_dry_run_sends_nothing(rig):
