@@ -5,6 +5,7 @@ in a third (``drivers.link``). They meet in single values that are replaced, so 
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -70,10 +71,17 @@ class Tick:
     command: Command
     opening: float
     measured: np.ndarray
+    age: float = math.nan
+    """Seconds from the exposure of the images behind the action until it was sent; NaN when none was followed."""
 
 
 class Recorder(Protocol):
     """Hears of everything; must return at once."""
+
+    @property
+    def failure(self) -> str:
+        """Why it has ended before the run did; empty while it goes on."""
+        ...
 
     def tick(self, tick: Tick) -> None: ...
 
@@ -112,7 +120,7 @@ class ControlLoop:
         assert reference is not None or config.mode == "joint_target"
         self._hand = reference
         self.report = Report()
-        self._orders: list[str] = []
+        self._orders: list[str | None] = []  # reasons to stop; None: a reset
         self._taken = False  # whether the robot has taken a target
         self._restarted = False  # whether its driver has been started anew
         self._quit = threading.Event()
@@ -128,20 +136,31 @@ class ControlLoop:
         self._opening = float(np.abs(received.state.fingers).mean())
         self._asked = -replan
         self._reset_at = 0.0
+        self._exposed: dict[int, float] = {}  # when the images of a chunk's tick were taken
+        self._age = np.nan
         self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
         self._started = time.monotonic()
 
-    def stop(self) -> None:
-        """The operator's key: a latched stop at the next tick."""
-        self._orders.append("stop")
+    def stop(self, reason: str = "the operator's key") -> None:
+        """A latched stop at the next tick."""
+        self._orders.append(reason)
 
     def reset(self) -> None:
         """Ends a latched stop, from where the arm is now."""
-        self._orders.append("reset")
+        self._orders.append(None)
 
     def quit(self) -> None:
         """Ends ``run`` once the arm stands."""
         self._quit.set()
+
+    def status(self) -> str:
+        """How it goes, in a line."""
+        watchdog, age = self.safety.watchdog, self._age
+        mode = watchdog.mode.value if watchdog.mode is Mode.RUNNING else f"{watchdog.mode.value}: {watchdog.reason}"
+        counts = ", ".join(f"{kind} {count}" for kind, count in self.safety.interventions.most_common())
+        aged = f"action {age * 1e3:.0f} ms old  " if watchdog.mode is Mode.RUNNING and np.isfinite(age) else ""
+        lost = "  NOT RECORDED" if self._recorder is not None and self._recorder.failure else ""
+        return f"{mode}  {aged}interventions: {counts or 'none'}{lost}"
 
     def run(self, seconds: float | None = None) -> Report:
         """Beats until ``quit``, or for ``seconds``; then brakes."""
@@ -204,10 +223,15 @@ class ControlLoop:
         if self._send:
             self._link.target(command.q_real, self._opening, command.mode is Mode.STOPPED)
             self._following.commanded(now, command.q_sim)
+        if command.mode is Mode.RUNNING and action is not None:
+            self._age += time.monotonic() - now  # what the tick took
+            self.report.ages.append(self._age)
+        else:
+            self._age = np.nan
         self._path.append((now, command.q_sim, measured))
         if self._recorder is not None:
             present = Observation(index, now, images, measured, state.fingers)
-            self._recorder.tick(Tick(now, late, present, action, command, self._opening, measured))
+            self._recorder.tick(Tick(now, late, present, action, command, self._opening, measured, self._age))
 
     def _seen(self, images: np.ndarray, taken: float) -> Observation:
         """What the policy is asked about: images and the joints at the time the images were taken.
@@ -223,8 +247,9 @@ class ControlLoop:
 
     def _obey(self) -> None:
         while self._orders:
-            if self._orders.pop(0) == "stop":
-                self.safety.watchdog.stop("the operator's key")
+            reason = self._orders.pop(0)
+            if reason is not None:
+                self.safety.watchdog.stop(reason)
             elif self.safety.watchdog.mode is Mode.STOPPED:
                 self._link.adopt()
                 self._taken = False
@@ -281,6 +306,7 @@ class ControlLoop:
         if chunk.ndim != 2 or not len(chunk):
             self.safety.check_action(chunk, self._width, now, now)  # stops, and says why
         elif self.safety.watchdog.mode is not Mode.STOPPED and self._all_sound(chunk, answer.observation.at, now):
+            self._exposed.setdefault(answer.observation.tick, answer.observation.at)
             self._joiner.add(chunk, answer.observation.tick)
             self.safety.watchdog.fresh(now)
 
@@ -290,10 +316,15 @@ class ControlLoop:
 
     def _action(self, index: int, now: float) -> np.ndarray | None:
         planned = self._joiner.at(index)
+        self._age = np.nan
         if planned is None or self.safety.watchdog.mode is Mode.STOPPED:
             return None
-        observed_at = self._started + planned.observed * self._dt + self._config.latency.arm
-        return planned.action if self.safety.check_action(planned.action, self._width, observed_at, now) else None
+        self._exposed = {tick: at for tick, at in self._exposed.items() if tick >= planned.observed}
+        exposed = self._exposed[planned.observed]
+        if not self.safety.check_action(planned.action, self._width, exposed, now):
+            return None
+        self._age = now - exposed
+        return planned.action
 
     def _wish(self, action: np.ndarray) -> np.ndarray:
         """The joint target (n,) rad that the action asks for; joints that the robot does not have stay."""

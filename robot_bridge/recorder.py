@@ -134,6 +134,7 @@ class SessionRecorder:
         return {
             "time": np.float64(tick.at),
             "late": np.float64(tick.late),
+            "age": np.float64(tick.age),
             # As they stand in a demonstration: upside down.
             **{f"image{number}": image[::-1] for number, image in enumerate(tick.observation.images)},
             "fingers": tick.observation.fingers,
@@ -218,7 +219,7 @@ def _episode(columns: dict[str, np.ndarray], header: dict[str, Any], attributes:
 
 def _write_log(group: h5py.Group, columns: dict[str, np.ndarray], session: Path) -> None:
     group.attrs["clock"] = "seconds on the control loop's monotonic clock"
-    for name in ("time", "late", "measured_sim", "commanded_sim", "commanded_real", "opening", "mode", "action"):
+    for name in ("time", "late", "age", "measured_sim", "commanded_sim", "commanded_real", "opening", "mode", "action"):
         group[name] = columns[name]
     answers = _lines(session / REQUESTS)
     requests = group.create_group("requests")

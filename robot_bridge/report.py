@@ -14,6 +14,8 @@ class Report:
     """Seconds that each tick came after its time."""
     skipped: int = 0
     """Ticks left out because the machine was busy for whole periods."""
+    ages: list[float] = field(default_factory=list)
+    """Seconds from the exposure of the images behind each action that was followed until it was sent to the robot."""
     requests: int = 0
     errors: int = 0
     interventions: dict[str, int] = field(default_factory=dict)
@@ -34,9 +36,16 @@ class Report:
             "late_ms_p99": round(float(np.percentile(late, 99)), 3),
             "late_ms_max": round(float(late.max()), 3),
             "late_over_10_ms": round(float((late > 10).mean()), 5),
+            "age_ms_p50": _milliseconds(self.ages, 50),
+            "age_ms_p99": _milliseconds(self.ages, 99),
+            "age_ms_max": _milliseconds(self.ages, 100),
             "arm_latency_s": None if self.arm_latency is None else round(self.arm_latency, 3),
             "following_rad_max": self.following.round(3).tolist(),
             "requests": self.requests,
             "errors": self.errors,
             "interventions": dict(self.interventions),
         }
+
+
+def _milliseconds(seconds: list[float], percentile: float) -> float | None:
+    return round(float(np.percentile(seconds, percentile)) * 1e3, 1) if seconds else None

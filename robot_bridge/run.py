@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import sys
-import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,21 @@ import numpy as np
 from common.cli import run as run_command
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
-from policy.remote import PolicyClient
+from policy.remote import PolicyClient, RemotePolicyError
 from robot_bridge import logs
 from robot_bridge.asker import Answer, Asker, Observation
-from robot_bridge.chunks import Joiner, OverlapBlend, TemporalEnsemble
+from robot_bridge.chunks import OverlapBlend, TemporalEnsemble
 from robot_bridge.config import RobotConfig, read_robot
+from robot_bridge.console import KEYS, Keyboard, StatusLine, why_no_key
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import ControlLoop, Recorder, Tick
 from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 
 TOKEN_VARIABLE = "ROBOT_BRIDGE_TOKEN"
+NOT_YET = ("timeout", "warming_up")
+"""Errors of a server that may be starting."""
+PATIENCE = 5.0
+"""Seconds for one answer while nothing moves: over a slow network a first connection takes many round trips."""
 
 
 class PolicyQuestion:
@@ -52,6 +57,11 @@ class Printer:
 
     def __init__(self, recorder: Recorder | None):
         self._recorder = recorder
+
+    @property
+    def failure(self) -> str:
+        """That of the recorder behind it."""
+        return "" if self._recorder is None else self._recorder.failure
 
     def tick(self, tick: Tick) -> None:
         """One line a control period."""
@@ -88,16 +98,48 @@ def check_replan(config: RobotConfig, replan: int, rate: float, horizon: int) ->
         )
 
 
-def listen(loop: ControlLoop) -> None:
-    """The operator's keys, one a line; losing standard input changes nothing."""
-    for line in sys.stdin:
-        key = line.strip().lower()
-        if key in ("", "s", "stop"):  # the enter key alone stops: it is the one that a hand finds
-            loop.stop()
-        elif key in ("r", "reset"):
-            loop.reset()
-        elif key in ("q", "quit"):
-            loop.quit()
+def wait_for_server(client: PolicyClient, seconds: float) -> dict[str, Any]:
+    """What the server says about its policy, as soon as it is warm.
+
+    Raises:
+        UserError: it does not answer within ``seconds``, or refuses.
+    """
+    ends, told = time.monotonic() + seconds, False
+    while True:
+        try:
+            return client.describe()
+        except RemotePolicyError as error:
+            if error.code not in NOT_YET:
+                raise
+            if time.monotonic() >= ends:
+                text = f"no answer from {client.address} within {seconds:g} s; is the policy server running?"
+                raise UserError(text) from None
+            if not told:
+                print(f"waiting for the policy server at {client.address} ...", flush=True)
+                told = True
+            time.sleep(0.2)
+
+
+def round_trip(client: PolicyClient) -> float:
+    """Seconds to the server and back, the best of three."""
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        client.ping()
+        times.append(time.monotonic() - started)
+    return min(times)
+
+
+def introduce(config: RobotConfig, about: dict[str, Any], address: str, seconds: float, task: str) -> None:
+    """Tells the person at the keyboard what is connected to what."""
+    policy, (height, width) = about["policy"], about["image_size"]
+    print(f"policy  {policy.get('name', 'unnamed')} ({policy.get('hash', 'unknown')}) at {address}")
+    print(
+        f"        {' and '.join(about['views'])} at {height} x {width}, {about['action_horizon']} actions; "
+        f"round trip {seconds * 1e3:.1f} ms"
+    )
+    print(f"robot   {config.name} at {config.state_address}: {config.joint_map.real_dof} joints, {config.mode}")
+    print(f"task    {task!r}", flush=True)
 
 
 def main(argv: list[str]) -> None:
@@ -115,7 +157,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--replan", type=int, default=4, help="ask for the next chunk after this many ticks")
     parser.add_argument("--join", choices=("blend", "ensemble"), default="blend", help="how chunks are joined")
     parser.add_argument("--seconds", type=float, help="run so long; without it until q or Ctrl-C")
+    parser.add_argument("--wait", type=float, default=120.0, help="seconds to wait for a server that is starting")
     parser.add_argument("--timeout", type=float, default=1.0, help="seconds to wait for one answer of the server")
+    parser.add_argument(
+        "--no-stop-key",
+        action="store_true",
+        help="run although no key can stop the arm: something else must be able to",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
     parser.add_argument("--record", metavar="DIR", help="write the session here, in the demonstration layout")
     parser.add_argument("--keys", help="this client's .key_secret file, for an encrypted server")
@@ -132,6 +180,12 @@ def main(argv: list[str]) -> None:
         raise UserError("--rate must be 1 to 1000 Hz")
     if not 0 <= arguments.priority <= 99:
         raise UserError("--priority must be 0 to 99")
+    no_key = why_no_key(sys.stdin)
+    if no_key and not (arguments.no_stop_key or arguments.dry_run):
+        raise UserError(
+            f"nobody could stop the arm with a key: {no_key}; run in a terminal, or say --no-stop-key if something "
+            "else can (SIGTERM brakes and ends)"
+        )
     logs.configure()
     config = read_robot(arguments.robot)
 
@@ -145,20 +199,23 @@ def main(argv: list[str]) -> None:
     prefer_this_process(arguments.priority)  # before the threads that serve the loop start, so that they inherit it
     client = PolicyClient(
         arguments.server,
-        timeout=arguments.timeout,
+        timeout=PATIENCE,
         token=os.environ.get(TOKEN_VARIABLE),
         keys=arguments.keys,
         server_key=arguments.server_key,
         jpeg_quality=arguments.jpeg,
     )
-    about = client.describe()
-    views, horizon = tuple(about["views"]), int(about["action_horizon"])
-    check_replan(config, arguments.replan, arguments.rate, horizon)
+    about = wait_for_server(client, arguments.wait)
+    seconds = round_trip(client)
     client.close()  # the asker's thread opens its own connection
+    client.timeout = arguments.timeout
+    views = tuple(about["views"])
+    check_replan(config, arguments.replan, arguments.rate, int(about["action_horizon"]))
     link = RobotLink(config.state_address, config.target_address, config.joint_map.real_dof, config.camera_address)
     link.wait(tuple(config.cameras.get(view, view) for view in views), timeout=10.0)
     if not arguments.dry_run:
         link.wait_until_free()
+    introduce(config, about, arguments.server, seconds, arguments.task)
     session: Any = None
     if arguments.record:
         from robot_bridge.recorder import SessionRecorder, recover
@@ -167,14 +224,13 @@ def main(argv: list[str]) -> None:
             print(f"recovered a session that was cut off: {path}")
         own_arm = Kinematics(model, config.joints, config.site, base)
         session = SessionRecorder(arguments.record, config, arguments.task, views, own_arm)
-    joiner: Joiner = OverlapBlend() if arguments.join == "blend" else TemporalEnsemble()
     asker = Asker(PolicyQuestion(client, views, arguments.task))
     loop = ControlLoop(
         config,
         link,
         arm,
         asker,
-        joiner,
+        OverlapBlend() if arguments.join == "blend" else TemporalEnsemble(),
         views=views,
         image_size=tuple(about["image_size"]),
         rate=arguments.rate,
@@ -185,10 +241,18 @@ def main(argv: list[str]) -> None:
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: loop.quit())
-    threading.Thread(target=listen, args=(loop,), daemon=True).start()
+    note = link.note
+    if note:
+        print(f"warning: the robot says: {note}", flush=True)
+    print("no stop key" if no_key else KEYS, flush=True)
+    Keyboard(loop, optional=arguments.no_stop_key or arguments.dry_run).start()
+    status = StatusLine(loop, sys.stdout)
+    if not arguments.dry_run:
+        status.start()
     try:
         loop.run(arguments.seconds)
     finally:  # whatever ended it
+        status.close()
         asker.close()
         link.close()
         print(json.dumps(loop.report.summary()))

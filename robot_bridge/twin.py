@@ -106,7 +106,7 @@ class Twin:
 
     def __post_init__(self) -> None:
         scene = load_scene(self.scene)
-        self.model = scene.model
+        self.model, self.notice = scene.model, scene.notice
         self.data = mujoco.MjData(self.model)
         for joint, positions in scene.start.items():
             self.data.joint(joint).qpos[:] = positions
@@ -235,7 +235,7 @@ class Twin:
             dq = (SIGN * self.data.qvel[self._velocities])[list(JOINT)]
             clock, fingers = self._clock(), self.data.qpos[self._fingers]
             receipt = (self._reception.boot, self._reception.session(clock), self._reception.last_sequence)
-            state = RobotState(tick, clock, to_motor(q), dq, fingers, self.faults.fault, *receipt)
+            state = RobotState(tick, clock, to_motor(q), dq, fingers, self.faults.fault, *receipt, self.notice)
             self._late.append((now + self.faults.delay, pack_state(state)))
         while self._late and self._late[0][0] <= now:
             self._out.send_multipart(self._late.popleft()[1], zmq.NOBLOCK)
@@ -286,6 +286,8 @@ def main(argv: list[str]) -> None:
         faults.set(line)
     addresses = arguments.state_address, arguments.target_address
     twin = Twin(*addresses, arguments.image_size, arguments.camera_rate, faults, arguments.scene)
+    if twin.notice:
+        print(f"warning: {twin.notice}", file=sys.stderr)
     threading.Thread(target=_read_faults, args=(faults,), daemon=True).start()
     print(f"twin: state at {twin.state_address}, targets at {twin.target_address}", flush=True)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,7 +1,8 @@
 """What the digital twin's arm stands in: a table with two things to reach for, or a scene file.
 
 A scene file is MJCF with a body ``robot_base`` where the arm stands and a camera ``agentview``; ``python -m sim.scene``
-writes one of any LIBERO task. Its keyframe ``start``, if there is one, says where everything is in the beginning.
+writes one of any LIBERO task. Its keyframe ``start``, if there is one, says where everything is in the beginning, its
+custom text ``notice`` what people should know.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ class Scene:
 
     model: mujoco.MjModel
     start: dict[str, np.ndarray] = field(default_factory=dict)
+    notice: str = ""
+    """What the file says about itself to whoever uses it."""
 
 
 def load_scene(path: str | Path | None = None) -> Scene:
@@ -55,7 +58,8 @@ def load_scene(path: str | Path | None = None) -> Scene:
             if part.file:
                 part.file = str(folder / subfolder / part.file)
     spec.meshdir = spec.texturedir = ""  # they would count for the arm's files, too
-    return Scene(_with_arm(spec), start)
+    notice = next((text.data for text in spec.texts if text.name == "notice"), "")
+    return Scene(_with_arm(spec), start, notice)
 
 
 def _with_arm(spec: mujoco.MjSpec) -> mujoco.MjModel:

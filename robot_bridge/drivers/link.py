@@ -148,6 +148,11 @@ class RobotLink:
         return self._state is not None and self._state.state.session == self.session
 
     @property
+    def note(self) -> str:
+        """What the robot has to say to a person who starts a loop."""
+        return "" if self._state is None else self._state.state.note
+
+    @property
     def occupied(self) -> bool:
         """Whether the robot follows another loop."""
         return self._state is not None and self._state.state.session not in (0, self.session)

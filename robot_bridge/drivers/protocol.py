@@ -40,6 +40,8 @@ class RobotState:
     boot: int = 0
     session: int = 0
     target: int = 0
+    note: str = ""
+    """What a person who starts a loop should know."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,17 @@ def pack_state(state: RobotState) -> list[bytes]:
     fields: dict[str, Any] = {"v": VERSION, "seq": state.sequence, "t": state.time, "fault": state.fault}
     fields |= {"q": state.q.tolist(), "dq": state.dq.tolist(), "fingers": state.fingers.tolist()}
     fields |= {"boot": state.boot, "session": state.session, "target": state.target}
+    if state.note:
+        fields["note"] = state.note
     return [STATE_TOPIC, msgpack.packb(fields)]
 
 
 def unpack_state(frames: list[bytes], dof: int) -> RobotState:
     """Checks everything but finiteness, which is the safety filter's to judge."""
     fields = _fields(frames, 2)
-    fault = fields.get("fault", "")
-    if not isinstance(fault, str):
-        raise ProtocolError("fault must be text")
+    fault, note = fields.get("fault", ""), fields.get("note", "")
+    if not isinstance(fault, str) or not isinstance(note, str):
+        raise ProtocolError("fault and note must be text")
     return RobotState(
         _integer(fields, "seq"),
         _number(fields, "t"),
@@ -92,7 +96,10 @@ def unpack_state(frames: list[bytes], dof: int) -> RobotState:
         _numbers(fields, "dq", dof),
         _numbers(fields, "fingers", 2),
         fault[:MAX_TEXT],
-        *(_integer(fields, key) for key in ("boot", "session", "target")),
+        _integer(fields, "boot"),
+        _integer(fields, "session"),
+        _integer(fields, "target"),
+        note[:MAX_TEXT],
     )
 
 

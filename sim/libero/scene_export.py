@@ -11,10 +11,12 @@ import numpy as np
 
 from common.files import replacing
 from sim.libero import benchmark
+from sim.libero.assets import resolve
 from sim.libero.env import LiberoEnv
 
 BASE = "robot0_base"
 ARM = "robot0_link0"
+UNKNOWN = "the scene is made of the procedural pack: a policy that learned from LIBERO's own assets may not know it"
 
 
 def scene_of(env: LiberoEnv) -> mujoco.MjSpec:
@@ -61,6 +63,8 @@ def write(suite: str, task: int, init_state: int, path: Path, assets: Path | Non
     env.restart(seed=init_state, init_state=init_state)
     env.settle()
     spec = scene_of(env)
+    if resolve(assets).procedural:
+        spec.add_text(name="notice", data=UNKNOWN)
     with replacing(path) as temporary:
         temporary.write_text(spec.to_xml())
     env.close()

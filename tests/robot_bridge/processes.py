@@ -41,7 +41,7 @@ class Said:
         return "".join(line for _, line in self.lines.copy())
 
     def _read(self) -> None:
-        for line in self._stream:
+        for line in self._stream or ():
             self.lines.append((time.monotonic(), line))
 
 
@@ -84,9 +84,8 @@ class Bench:
         self.policy, self.state, self.target = (f"ipc://{folder}/{name}" for name in ("policy", "state", "target"))
         self.robot = folder / "robot.yaml"
         text = (CONFIGS / "twin.yaml").read_text()
-        self.robot.write_text(
-            text.replace("tcp://127.0.0.1:5601", self.state).replace("tcp://127.0.0.1:5602", self.target)
-        )
+        text = text.replace("tcp://127.0.0.1:5601", self.state).replace("tcp://127.0.0.1:5602", self.target)
+        self.robot.write_text(text.replace("  hold_after:", "  state_timeout: 0.5  # of a busy machine\n  hold_after:"))
         self._processes: list[Process] = []
 
     def start(self, *command: str, **options) -> Process:

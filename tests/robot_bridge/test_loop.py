@@ -119,7 +119,8 @@ def test_the_loop_beats_on_while_the_policy_thinks(rig):
     made = rig(lambda observation: forward(observation) if gate.wait(10) else None).start()
     until(lambda: len(made.loop.report.late) > 20)
     assert made.mode is Mode.HOLDING
-    np.testing.assert_array_equal(made.commanded(), np.zeros_like(made.commanded()))
+    path = made.commanded()
+    np.testing.assert_array_equal(path, np.zeros_like(path))
     gate.set()
     # That answer is too old by now; the next one is not.
     until(lambda: made.mode is Mode.RUNNING, 15)

@@ -19,6 +19,7 @@ from robot_bridge.kinematics import Kinematics
 from robot_bridge.panda import HOME, load_model
 from robot_bridge.twin import Faults, Twin, from_motor, to_motor
 from robot_bridge.twin_scene import load_scene
+from sim.libero.assets import build as build_pack
 from sim.libero.env import LiberoEnv
 from sim.libero.scene_export import write as write_scene
 from tests.robot_bridge.policies import until
@@ -192,6 +193,13 @@ def test_a_libero_task_is_a_scene_for_the_twin(tmp_path, libero_assets):
     env.close()
     twin.stop()
     twin.run()
+
+
+def test_a_scene_made_of_the_procedural_pack_says_so(tmp_path, libero_assets):
+    write_scene("libero_goal", 0, 0, tmp_path / "published.xml", libero_assets)
+    assert load_scene(tmp_path / "published.xml").notice == ""
+    write_scene("libero_goal", 0, 0, tmp_path / "pack.xml", build_pack().path)
+    assert "made of the procedural pack" in load_scene(tmp_path / "pack.xml").notice
 
 
 def test_a_scene_in_which_the_arm_cannot_stand_is_refused(tmp_path):
