@@ -3,6 +3,7 @@
 Keys are whole lines on standard input, so they work in any terminal and through a pipe.
 """
 
+import contextlib
 import os
 import select
 import shutil
@@ -47,16 +48,19 @@ class Keyboard(threading.Thread):
 
     def run(self) -> None:
         """Until standard input ends."""
-        for line in sys.stdin or ():
-            key = line.strip().lower()
-            if key in ("", "s", "stop"):  # the enter key alone stops: it is the one that a hand finds
-                self._loop.stop()
-            elif key in ("r", "reset"):
-                self._loop.reset()
-            elif key in ("q", "quit"):
-                self._loop.quit()
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            for line in sys.stdin or ():
+                self._press(line.strip().lower())
         if not self._optional:
             self._loop.stop("standard input has ended: there is no stop key any more")
+            self._loop.quit()
+
+    def _press(self, key: str) -> None:
+        if key in ("", "s", "stop"):  # the enter key alone stops: it is the one that a hand finds
+            self._loop.stop()
+        elif key in ("r", "reset"):
+            self._loop.reset()
+        elif key in ("q", "quit"):
             self._loop.quit()
 
 
@@ -78,10 +82,14 @@ class StatusLine(threading.Thread):
             before, ticks = now, count
             text = f"{rate:5.1f} Hz  {self._loop.status()}"
             # On a terminal the cursor goes back to the start, so that a line of the log writes over it.
-            self._stream.write(f"\r{text[:width]}\x1b[K\r" if live else f"{text}\n")
-            self._stream.flush()
+            self._say(f"\r{text[:width]}\x1b[K\r" if live else f"{text}\n")
         if live:
-            self._stream.write("\x1b[K")
+            self._say("\x1b[K")
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody looks any more
+            self._stream.write(text)
+            self._stream.flush()
 
     def close(self) -> None:
         """Leaves the line empty."""

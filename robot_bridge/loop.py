@@ -137,6 +137,7 @@ class ControlLoop:
         self._asked = -replan
         self._reset_at = 0.0
         self._exposed: dict[int, float] = {}  # when the images of a chunk's tick were taken
+        self._newest = -math.inf  # the tick of the newest chunk
         self._age = np.nan
         self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
         self._started = time.monotonic()
@@ -201,7 +202,8 @@ class ControlLoop:
         config = self._config
         self._obey()
         state, measured = self._watch(now)
-        self._take_answer(now)
+        for answer in self._asker.take():
+            self._take(answer, now)
         pictures = self._pictures()
         images = np.stack([resize(picture.pixels, self._image_size) for picture in pictures])
         taken = min(picture.at for picture in pictures)
@@ -289,24 +291,23 @@ class ControlLoop:
         self._following.check(measured, received.at)
         return state, measured
 
-    def _take_answer(self, now: float) -> None:
-        answer = self._asker.take()
-        if answer is None:
-            return
+    def _take(self, answer: Answer, now: float) -> None:
         if self._recorder is not None:
             self._recorder.answer(answer)
         if answer.chunk is None:
             self.report.errors += 1
             self._note("request_failed", answer.error)
-            self._asked = -self._replan  # ask again at once
             return
         if answer.observation.at < self._reset_at:  # what the policy saw before is not what a person looked at
+            return
+        if answer.observation.tick <= self._newest:  # overtaken by the answer to a later request
             return
         chunk = answer.chunk
         if chunk.ndim != 2 or not len(chunk):
             self.safety.check_action(chunk, self._width, now, now)  # stops, and says why
         elif self.safety.watchdog.mode is not Mode.STOPPED and self._all_sound(chunk, answer.observation.at, now):
-            self._exposed.setdefault(answer.observation.tick, answer.observation.at)
+            self._newest = answer.observation.tick
+            self._exposed[answer.observation.tick] = answer.observation.at
             self._joiner.add(chunk, answer.observation.tick)
             self.safety.watchdog.fresh(now)
 
@@ -346,7 +347,7 @@ class ControlLoop:
     def _due(self, index: int) -> bool:
         if self.safety.watchdog.mode is Mode.STOPPED:  # nobody would follow
             return False
-        return index - self._asked >= self._replan or self._joiner.left(index) == 0
+        return index - self._asked >= self._replan or (self._joiner.left(index) == 0 and self._asker.idle)
 
     def _pictures(self) -> list[Picture]:
         """The newest image of each view."""
@@ -355,7 +356,9 @@ class ControlLoop:
 
     def _brake(self) -> None:
         """Ends every run with the arm standing."""
-        self.safety.watchdog.stop("the loop ends")
+        for reason in (*self._orders, "the loop ends"):
+            if reason is not None:
+                self.safety.watchdog.stop(reason)
         started = time.monotonic()
         for step in range(int(5 / self._dt)):
             self._sleep_until(started + step * self._dt)

@@ -224,7 +224,8 @@ def _write_log(group: h5py.Group, columns: dict[str, np.ndarray], session: Path)
     answers = _lines(session / REQUESTS)
     requests = group.create_group("requests")
     requests["observed"] = np.array([answer["observed"] for answer in answers], np.float64)
-    requests["seconds"] = np.array([answer["seconds"] for answer in answers], np.float64)
+    for name in ("seconds", "server"):
+        requests[name] = np.array([answer[name] for answer in answers], np.float64)
     text = h5py.string_dtype()
     requests.create_dataset("error", data=[answer["error"] for answer in answers], dtype=text)
     chunks = requests.create_group("chunks")
@@ -240,7 +241,8 @@ def _write_log(group: h5py.Group, columns: dict[str, np.ndarray], session: Path)
 
 def _request(answer: Answer) -> dict[str, Any]:
     chunk = answer.chunk
-    fields = {"observed": answer.observation.at, "seconds": answer.seconds, "error": answer.error, "chunk": None}
+    fields: dict[str, Any] = {"observed": answer.observation.at, "seconds": answer.seconds, "server": answer.server}
+    fields |= {"error": answer.error, "chunk": None}
     return (
         fields
         if chunk is None or chunk.dtype.kind not in "biuf"

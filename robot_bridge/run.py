@@ -1,4 +1,9 @@
-"""The control loop's command: ``python -m robot_bridge.run --server tcp://HOST:5555 --robot robot.yaml``."""
+"""Drive an arm with a served policy, through the safety filter. Enter stops, r resets, q quits.
+
+try it without hardware:
+  python -m robot_bridge.twin & python -m robot_bridge.serve &
+  python -m robot_bridge.run --robot twin --task 'pick up the can'
+"""
 
 import argparse
 import json
@@ -11,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from common.cli import CommandParser
 from common.cli import run as run_command
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from policy.remote import PolicyClient, RemotePolicyError
 from robot_bridge import logs
-from robot_bridge.asker import Answer, Asker, Observation
+from robot_bridge.asker import Answer, Asker, Observation, Reply
 from robot_bridge.chunks import OverlapBlend, TemporalEnsemble
 from robot_bridge.config import RobotConfig, read_robot
 from robot_bridge.console import KEYS, Keyboard, StatusLine, why_no_key
@@ -25,8 +31,8 @@ from robot_bridge.loop import ControlLoop, Recorder, Tick
 from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 
 TOKEN_VARIABLE = "ROBOT_BRIDGE_TOKEN"
-NOT_YET = ("timeout", "warming_up")
-"""Errors of a server that may be starting."""
+CONNECTIONS = 3
+"""Requests under way at once: over 300 ms there and back chunks still come every 0.2 s, and one may get lost."""
 PATIENCE = 5.0
 """Seconds for one answer while nothing moves: over a slow network a first connection takes many round trips."""
 
@@ -37,7 +43,7 @@ class PolicyQuestion:
     def __init__(self, client: PolicyClient, views: tuple[str, ...], task: str):
         self._client, self._views, self._task = client, views, task
 
-    def __call__(self, observation: Observation) -> np.ndarray:
+    def __call__(self, observation: Observation) -> Reply:
         """The chunk; ``RemotePolicyError`` when there is none."""
         proprio = np.concatenate([observation.q[:7], observation.fingers]).astype(np.float32)
         message = {
@@ -45,11 +51,12 @@ class PolicyQuestion:
             "state": {"proprio": proprio[None, None]},
             "language": {"task": [[self._task]]},
         }
-        action, _ = self._client.get_action(message, observed_at=observation.at)
+        action, info = self._client.get_action(message, observed_at=observation.at)
         parts = [part for part in action.values() if isinstance(part, np.ndarray) and part.ndim == 3]
         if not parts:
             raise UserError("the server sent no action (1, horizon, d)")
-        return np.concatenate([part[0] for part in parts], axis=-1)
+        milliseconds = info.get("infer_ms", 0.0) + info.get("wait_ms", 0.0)
+        return Reply(np.concatenate([part[0] for part in parts], axis=-1), milliseconds / 1e3)
 
 
 class Printer:
@@ -81,15 +88,19 @@ class Printer:
             self._recorder.event(at, kind, text)
 
 
-def check_replan(config: RobotConfig, replan: int, rate: float, horizon: int) -> None:
-    """A loop whose watchdog would bite in normal running is a mistake in the configuration."""
+def check_replan(config: RobotConfig, replan: int, rate: float, horizon: int, seconds: float = 0.0) -> None:
+    """A loop whose watchdog would bite in normal running is a mistake in the configuration.
+
+    ``seconds`` is what it takes to the server and back.
+    """
     if not 1 <= replan < horizon:
         raise UserError(f"--replan must be 1 to {horizon - 1}, one less than the policy's horizon")
-    passed = math.ceil((config.latency.camera + config.latency.arm) * rate)
+    passed = math.ceil((config.latency.camera + config.latency.arm + seconds) * rate)
     if replan + passed >= horizon:
+        way = f" and the {seconds * 1e3:.0f} ms to the server and back" if seconds else ""
         raise UserError(
-            f"of a chunk's {horizon} actions the latencies in robot.yaml skip {passed}, the next is asked for after "
-            f"{replan}: none are left; lower --replan or --rate"
+            f"of a chunk's {horizon} actions the latencies in robot.yaml{way} skip {passed}, the next is asked for "
+            f"after {replan}: none are left; lower --replan or --rate"
         )
     if replan / rate >= config.safety.hold_after:
         raise UserError(
@@ -109,7 +120,7 @@ def wait_for_server(client: PolicyClient, seconds: float) -> dict[str, Any]:
         try:
             return client.describe()
         except RemotePolicyError as error:
-            if error.code not in NOT_YET:
+            if error.code != "timeout":
                 raise
             if time.monotonic() >= ends:
                 text = f"no answer from {client.address} within {seconds:g} s; is the policy server running?"
@@ -130,6 +141,22 @@ def round_trip(client: PolicyClient) -> float:
     return min(times)
 
 
+def connect(arguments: argparse.Namespace) -> tuple[list[PolicyClient], dict[str, Any], float]:
+    """Clients that are connected, what the server says about its policy, and the seconds there and back."""
+    options: dict[str, Any] = {
+        "token": os.environ.get(TOKEN_VARIABLE),
+        "keys": arguments.keys,
+        "server_key": arguments.server_key,
+        "jpeg_quality": arguments.jpeg,
+    }
+    clients = [PolicyClient(arguments.server, timeout=PATIENCE, **options) for _ in range(CONNECTIONS)]
+    about = wait_for_server(clients[0], arguments.wait)
+    seconds = max(round_trip(client) for client in clients)
+    for client in clients:
+        client.timeout = arguments.timeout
+    return clients, about, seconds
+
+
 def introduce(config: RobotConfig, about: dict[str, Any], address: str, seconds: float, task: str) -> None:
     """Tells the person at the keyboard what is connected to what."""
     policy, (height, width) = about["policy"], about["image_size"]
@@ -142,14 +169,8 @@ def introduce(config: RobotConfig, about: dict[str, Any], address: str, seconds:
     print(f"task    {task!r}", flush=True)
 
 
-def main(argv: list[str]) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m robot_bridge.run",
-        description="Drive an arm with a served policy, through the safety filter. Enter stops, r resets, q quits.",
-        epilog="try it without hardware: python -m robot_bridge.twin & python -m robot_bridge.serve & "
-        "python -m robot_bridge.run --robot twin --task 'pick up the can'",
-    )
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = CommandParser("robot_bridge.run", __doc__)
     parser.add_argument("--server", default="tcp://127.0.0.1:5555", help="the policy server")
     parser.add_argument("--robot", default="twin", help="robot.yaml, or 'twin' (docs/robot.md)")
     parser.add_argument("--task", default="pick up the can", help="the instruction for the policy")
@@ -180,6 +201,12 @@ def main(argv: list[str]) -> None:
         raise UserError("--rate must be 1 to 1000 Hz")
     if not 0 <= arguments.priority <= 99:
         raise UserError("--priority must be 0 to 99")
+    return arguments
+
+
+def main(argv: list[str]) -> None:
+    """The command."""
+    arguments = _arguments(argv)
     no_key = why_no_key(sys.stdin)
     if no_key and not (arguments.no_stop_key or arguments.dry_run):
         raise UserError(
@@ -197,25 +224,16 @@ def main(argv: list[str]) -> None:
     base = "base" if config.is_training_arm else None
     arm = Kinematics(model, config.joints, config.site, base)
     prefer_this_process(arguments.priority)  # before the threads that serve the loop start, so that they inherit it
-    client = PolicyClient(
-        arguments.server,
-        timeout=PATIENCE,
-        token=os.environ.get(TOKEN_VARIABLE),
-        keys=arguments.keys,
-        server_key=arguments.server_key,
-        jpeg_quality=arguments.jpeg,
-    )
-    about = wait_for_server(client, arguments.wait)
-    seconds = round_trip(client)
-    client.close()  # the asker's thread opens its own connection
-    client.timeout = arguments.timeout
+    clients, about, seconds = connect(arguments)
     views = tuple(about["views"])
-    check_replan(config, arguments.replan, arguments.rate, int(about["action_horizon"]))
+    check_replan(config, arguments.replan, arguments.rate, int(about["action_horizon"]), seconds)
     link = RobotLink(config.state_address, config.target_address, config.joint_map.real_dof, config.camera_address)
     link.wait(tuple(config.cameras.get(view, view) for view in views), timeout=10.0)
     if not arguments.dry_run:
         link.wait_until_free()
     introduce(config, about, arguments.server, seconds, arguments.task)
+    if link.note:
+        print(f"warning: the robot says: {link.note}", flush=True)
     session: Any = None
     if arguments.record:
         from robot_bridge.recorder import SessionRecorder, recover
@@ -224,7 +242,7 @@ def main(argv: list[str]) -> None:
             print(f"recovered a session that was cut off: {path}")
         own_arm = Kinematics(model, config.joints, config.site, base)
         session = SessionRecorder(arguments.record, config, arguments.task, views, own_arm)
-    asker = Asker(PolicyQuestion(client, views, arguments.task))
+    asker = Asker(*(PolicyQuestion(client, views, arguments.task) for client in clients))
     loop = ControlLoop(
         config,
         link,
@@ -241,9 +259,6 @@ def main(argv: list[str]) -> None:
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: loop.quit())
-    note = link.note
-    if note:
-        print(f"warning: the robot says: {note}", flush=True)
     print("no stop key" if no_key else KEYS, flush=True)
     Keyboard(loop, optional=arguments.no_stop_key or arguments.dry_run).start()
     status = StatusLine(loop, sys.stdout)
@@ -251,13 +266,14 @@ def main(argv: list[str]) -> None:
         status.start()
     try:
         loop.run(arguments.seconds)
-    finally:  # whatever ended it
-        status.close()
+    finally:  # whatever ended it, and before anything is said: the terminal may be gone
         asker.close()
         link.close()
+        recorded = None if session is None else session.save()
+        status.close()
         print(json.dumps(loop.report.summary()))
-        if session is not None:
-            print(f"recorded {session.save()}")
+        if recorded is not None:
+            print(f"recorded {recorded}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """The digital twin: a Panda in MuJoCo behind the robot protocol, in a process of its own.
 
-``python -m robot_bridge.twin`` behaves as a robot's controller does: 500 Hz, its own joint order, signs and offsets,
-cameras, and a watchdog that holds when targets stop coming. Faults are typed on standard input or set by flags.
+It behaves as a robot's controller does: 500 Hz, its own joint order, signs and offsets, cameras, and a watchdog that
+holds when targets stop coming. Then: python -m robot_bridge.run --robot twin --task 'pick up the can'
+
+While it runs, type faults: delay 0.1 | loss 0.3 | noise 0.01 | freeze 1 | stuck 3 | fault TEXT, 'fault' to clear it.
 """
 
-import argparse
 import contextlib
 import json
 import signal
@@ -18,7 +19,7 @@ import mujoco
 import numpy as np
 import zmq
 
-from common.cli import run
+from common.cli import CommandParser, run
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from robot_bridge.drivers.protocol import (
@@ -266,12 +267,7 @@ class Twin:
 
 def main(argv: list[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m robot_bridge.twin",
-        description="A Panda in MuJoCo behind the robot protocol: try the whole path without hardware.",
-        epilog="then: python -m robot_bridge.run --robot twin --task 'pick up the can'. While it runs, "
-        "type faults: delay 0.1 | loss 0.3 | noise 0.01 | freeze 1 | stuck 3 | fault TEXT, and 'fault' to clear it.",
-    )
+    parser = CommandParser("robot_bridge.twin", __doc__)
     parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state and images are published")
     parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """A client for policy servers over ZeroMQ: ours, and Isaac-GR00T's.
 
-Needs numpy, pyzmq and msgpack only. Every call ends within its time-out, and a call that timed out leaves nothing
-behind: its socket is replaced, so a late reply can never be taken for another request's.
+Needs numpy, pyzmq and msgpack only. Every call ends within its time-out, and a late reply can never be taken for
+another request's: with our server it is known by its number, with any other the connection is replaced.
 """
 
 import itertools
@@ -18,6 +18,12 @@ import zmq.auth
 from common.errors import UserError
 from policy.remote import wire
 from policy.remote.wire import Encoding
+
+SILENT_CALLS = 2
+"""Calls in a row without any answer after which a connection to our server is replaced.
+
+Not after one: what was lost may have been a single message, and to connect anew takes several round trips.
+"""
 
 
 class RemotePolicyError(UserError):
@@ -72,6 +78,7 @@ class PolicyClient:
         self._request_ids = itertools.count(1)
         self._context: zmq.Context = zmq.Context.instance()
         self._socket: zmq.Socket | None = None
+        self._silent_calls = 0
 
     def get_action(
         self,
@@ -135,7 +142,7 @@ class PolicyClient:
         """Drops the connection; the next call would open a new one."""
         if self._socket is not None:
             self._socket.close(linger=0)
-            self._socket = None
+            self._socket, self._silent_calls = None, 0
 
     def __enter__(self) -> "PolicyClient":
         return self
@@ -176,16 +183,22 @@ class PolicyClient:
         socket = self._open()
         frames = wire.encode(request, encoding, self._jpeg_quality)
         socket.setsockopt(zmq.SNDTIMEO, _milliseconds_until(ends))
+        sent = False
         try:
             socket.send_multipart([b"", *frames])
+            sent = True
             while True:
                 if not socket.poll(_milliseconds_until(ends)):
                     raise zmq.Again
-                reply = self._read(socket.recv_multipart(), request_id)
+                received = socket.recv_multipart()
+                self._silent_calls = 0
+                reply = self._read(received, request_id)
                 if reply is not None:
                     break
         except zmq.Again:
-            self.close()
+            self._silent_calls += sent  # what could not be sent is not answered: the connection is still being made
+            if (sent and request_id is None) or self._silent_calls >= SILENT_CALLS:
+                self.close()
             hint = "" if self._curve is None else " (wrong keys look like this too)"
             text = (
                 f"no answer from {self.address} to {endpoint} within {self.timeout:g} s{hint}; is the server running?"
@@ -216,6 +229,7 @@ class PolicyClient:
         if self._socket is None:
             socket = self._context.socket(zmq.DEALER)
             socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.IMMEDIATE, 1)  # a server that comes back must not find a queue of old requests
             socket.setsockopt(zmq.RECONNECT_IVL, 100)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)  # the back-off doubles up to 2 s
             socket.setsockopt(zmq.MAXMSGSIZE, wire.DEFAULT_LIMITS.message_bytes)

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import h5py
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from common.errors import UserError
 from demos.hdf5 import DemoReader
 from policy.remote import PolicyClient
-from robot_bridge.asker import Asker, Observation
+from robot_bridge.asker import Ask, Asker, Observation
 from robot_bridge.chunks import OverlapBlend
 from robot_bridge.config import Latency
 from robot_bridge.drivers.link import RobotLink
@@ -30,13 +29,13 @@ VIEWS = ("agentview", "eye_in_hand")
 class Rig:
     """Robot, link and loop; the loop runs in a thread between ``start`` and ``close``."""
 
-    def __init__(self, folder, ask: Callable[[Observation], np.ndarray], recorder=None, send=True, arm=None, **changes):
+    def __init__(self, folder, ask: Ask | Asker, recorder=None, send=True, arm=None, **changes):
         self.robot = IdealRobot(folder)
         changes.setdefault("safety", safety_config(hold_after=0.4, stop_after=1.0, state_timeout=0.4))
         self.config = robot_config(self.robot.state_address, self.robot.target_address, **changes)
         self.link = RobotLink(self.robot.state_address, self.robot.target_address, DOF)
         self.link.wait(VIEWS, 10)
-        self.asker = Asker(ask)
+        self.asker = ask if isinstance(ask, Asker) else Asker(ask)
         self.loop = ControlLoop(
             self.config,
             self.link,
@@ -83,7 +82,7 @@ def rig(tmp_path):
     """Makes rigs and takes them down."""
     rigs: list[Rig] = []
 
-    def make(ask: Callable[[Observation], np.ndarray], **options) -> Rig:
+    def make(ask: Ask, **options) -> Rig:
         rigs.append(Rig(tmp_path, ask, **options))
         return rigs[-1]
 

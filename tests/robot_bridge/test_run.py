@@ -122,6 +122,19 @@ def test_a_stop_key_that_is_lost_ends_the_run(bench):
     assert loop.wait() == 0
 
 
+def test_a_terminal_that_goes_away_ends_the_run_and_leaves_the_recording(bench):
+    bench.twin()
+    ours, theirs = pty.openpty()
+    loop = bench.loop("--record", str(bench.folder / "record"), stdin=theirs, stdout=theirs)
+    os.close(theirs)
+    loop.err.wait_for("running: ", 60)
+    time.sleep(0.5)
+    os.close(ours)
+    loop.err.wait_for("stopped: standard input has ended")
+    loop.wait()
+    assert list((bench.folder / "record").iterdir()) == [bench.folder / "record" / "pick_up_the_can_demo.hdf5"]
+
+
 def test_what_the_robot_has_to_say_is_shown(bench):
     scene = bench.folder / "scene.xml"
     text = "<custom><text name='notice' data='the scene is made of cardboard'/></custom>"
