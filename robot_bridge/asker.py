@@ -4,6 +4,7 @@ Over a slow or lossy network one request at a time is not enough: the next chunk
 last, and one lost answer would hold the arm. So several may be under way, each with the newest observation of its time.
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -52,18 +53,19 @@ Ask = Callable[[Observation], np.ndarray | Reply]
 
 
 class Asker:
-    """Asks for chunks in threads of its own, one for each of ``asks``; so many requests may be under way."""
+    """Asks for chunks in threads of its own, one for each of ``asks``; so many requests may be under way.
+
+    While answers come quickly the first of ``asks`` is used alone, the others are for when it is busy.
+    """
 
     def __init__(self, *asks: Ask):
-        self._change = threading.Condition()
-        self._wanted: Observation | None = None
+        self._lock = threading.Lock()
         self._answers: list[Answer] = []
-        self._free = len(asks)
-        self._count = len(asks)
+        self._orders: list[queue.SimpleQueue[Observation | None]] = [queue.SimpleQueue() for _ in asks]
+        self._free = list(reversed(range(len(asks))))  # the last one is the next to ask
         self._asked_at, self._server = -np.inf, 0.0
-        self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, args=(ask,), name=f"asker-{number}", daemon=True)
+            threading.Thread(target=self._work, args=(number, ask), name=f"asker-{number}", daemon=True)
             for number, ask in enumerate(asks)
         ]
         for thread in self._threads:
@@ -72,48 +74,39 @@ class Asker:
     @property
     def idle(self) -> bool:
         """Whether no request is under way."""
-        with self._change:
-            return self._free == self._count and self._wanted is None
+        return len(self._free) == len(self._orders)
 
     def want(self, observation: Observation) -> bool:
         """Asks, unless as many requests are under way as may be, or the server is slow; returns at once."""
         now = time.monotonic()
-        with self._change:
-            if self._wanted is not None or not self._free:
+        with self._lock:
+            if not self._free or (not self.idle and now - self._asked_at < PACE * self._server):
                 return False
-            if self._free < self._count and now - self._asked_at < PACE * self._server:
-                return False
-            self._wanted, self._asked_at = observation, now
-            self._change.notify()
+            self._asked_at = now
+            self._orders[self._free.pop()].put(observation)
             return True
 
     def take(self) -> list[Answer]:
         """The answers that have come since the last call, in the order of their coming."""
-        with self._change:
+        with self._lock:
             answers, self._answers = self._answers, []
         return answers
 
     def close(self) -> None:
         """Ends the threads after the requests that are under way."""
-        with self._change:
-            self._closed = True
-            self._change.notify_all()
+        for order in self._orders:
+            order.put(None)
         for thread in self._threads:
             thread.join(2)
 
-    def _work(self, ask: Ask) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._wanted is not None or self._closed)
-                if self._closed:
-                    return
-                observation, self._wanted = self._wanted, None
-                self._free -= 1
-            assert observation is not None
+    def _work(self, number: int, ask: Ask) -> None:
+        while (observation := self._orders[number].get()) is not None:
             answer = _answer(ask, observation)
-            with self._change:
-                self._free += 1
-                if answer.chunk is not None:
+            with self._lock:
+                if answer.chunk is None:  # its connection may be stuck: the others first
+                    self._free.insert(0, number)
+                else:
+                    self._free.append(number)
                     self._server = answer.server
                 self._answers.append(answer)
 

@@ -37,6 +37,17 @@ def test_answers_come_with_their_observations_in_the_order_of_their_coming():
     asker.close()
 
 
+def test_while_answers_come_quickly_one_connection_does():
+    used = []
+    asker = Asker(*(lambda _, number=number: used.append(number) or np.zeros((2, 7)) for number in range(3)))
+    for tick in range(5):
+        until(lambda: asker.idle)
+        assert asker.want(seen(tick))
+    until(lambda: len(used) == 5)
+    assert used == [0] * 5
+    asker.close()
+
+
 def test_a_slow_server_is_asked_one_request_at_a_time_and_a_slow_network_is_not():
     def asked_in(seconds: float, server: float) -> int:
         """Requests in 1.5 s when each takes ``seconds``, of which the server says it needed ``server``."""
