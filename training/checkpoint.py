@@ -93,8 +93,8 @@ def save(
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def read(path: str | Path, kind: str) -> Checkpoint:
-    """Reads a checkpoint of the given ``kind``; raises CheckpointError for anything else."""
+def read(path: str | Path, kind: str | None = None) -> Checkpoint:
+    """Reads a checkpoint of the given ``kind``, or of any; raises CheckpointError for anything else."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the path of a .safetensors file")
@@ -109,13 +109,13 @@ def read(path: str | Path, kind: str) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is truncated or not a safetensors file ({error}); copy it again") from None
-    if document["kind"] != kind:
+    if kind not in (None, document["kind"]):
         raise CheckpointError(f"{path} holds a {document['kind']} checkpoint where a {kind} one is needed")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     embeddings = {name.removeprefix(_EMBEDDING): x for name, x in tensors.items() if name.startswith(_EMBEDDING)}
     weights = {name: x for name, x in tensors.items() if not name.startswith(_EMBEDDING)}
     return Checkpoint(
-        kind, document["config"], weights, document["info"], document["versions"], path, digest, embeddings
+        document["kind"], document["config"], weights, document["info"], document["versions"], path, digest, embeddings
     )
 
 
