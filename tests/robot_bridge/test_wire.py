@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 import tracemalloc
 
 import msgpack
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
+from common.errors import UserError
 from policy.remote import wire
 from policy.remote.wire import Encoding, Limits, WireError
 
@@ -101,6 +104,8 @@ def pickled_npy() -> bytes:
         {"__buffer__": True, "dtype": "<f4", "shape": [1]},
         {"__buffer__": 0, "dtype": "<f4", "shape": [1] * 40},
         {"__buffer__": 0},
+        {"__buffer__": 0, "dtype": "<f4", "shape": [0, 2**64 - 1]},
+        {"__buffer__": 0, "dtype": "<f4", "shape": [0, *[2**40] * 3]},
         {"__ndarray_class__": True, "as_npy": pickled_npy()},
         {"__ndarray_class__": True, "as_npy": b"\x93NUMPY\x01\x00\xff\xff{'descr'"},
         {
@@ -136,6 +141,72 @@ def test_a_header_of_nested_giant_lists_stays_small():
     tracemalloc.stop()
 
 
+def jpeg_header(width: int, height: int) -> bytes:
+    """A JPEG of 8 x 8 pixels whose header says otherwise."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG")
+    data = stream.getvalue()
+    sizes = data.index(b"\xff\xc0") + 5
+    return data[:sizes] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[sizes + 4 :]
+
+
+@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (65_535, 65_535), (4_000, 4_000)])
+def test_a_jpeg_that_claims_another_size_is_refused(width: int, height: int):
+    data = jpeg_header(width, height)
+    for shape in ([8, 8, 3], [height, width, 3]):
+        with pytest.raises(WireError):
+            wire.decode([msgpack.packb({"__jpeg__": [[0, len(data)]], "shape": shape}), data])
+
+
+def megabytes(pattern: bytes, size: int = 16 << 20) -> bytes:
+    """An endless list of lists of ``pattern``."""
+    return b"\xdd\x00\x00\x03\xe8" + (b"\xdc\x03\xe8" + pattern * 1000) * (size // (3 + 1000 * len(pattern)))
+
+
+BOMBS = {
+    "empty maps": megabytes(b"\x80"),
+    "empty lists": megabytes(b"\x90"),
+    "maps of one": megabytes(b"\x81\xa1a\x80"),
+    "nothing": megabytes(b"\xc0"),
+    "a list of 1,000 in a list of 1,000, endlessly deep": b"\xdd\x00\x00\x03\xe8" * (3 << 20),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_of_megabytes_is_found_out_at_once(name: str):
+    tracemalloc.start()
+    begun = time.perf_counter()
+    with pytest.raises(WireError, match=r"lists, maps|not a msgpack"):
+        wire.parse([BOMBS[name]])
+    assert time.perf_counter() - begun < 0.5  # it takes milliseconds
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+
+
+def test_depth_is_limited():
+    deep: dict = {}
+    for _ in range(20):
+        deep = {"a": deep}
+    with pytest.raises(WireError, match="16 deep"):
+        wire.decode(wire.encode(deep))
+    for container in (b"\x91", b"\x81\xa1a"):
+        with pytest.raises(WireError):
+            wire.decode([container * 100_000 + b"\xc0"])
+
+
+def test_the_token_of_a_message_can_be_read_before_its_arrays_are():
+    message = {"api_token": "secret", "data": {"__jpeg__": "no such image"}}
+    plain = wire.parse(wire.encode(message))
+    assert plain["api_token"] == "secret"
+    with pytest.raises(WireError, match="JPEG"):
+        wire.unpack(plain["data"], [b""])
+
+
+def test_a_message_beyond_the_limit_is_refused_by_its_sender_with_the_mend():
+    with pytest.raises(UserError, match=r"65\.0 MiB, a receiver takes 64 MiB; send fewer observations"):
+        wire.encode({"video": np.zeros((65, 1 << 20), np.uint8)})
+
+
 def test_limits_on_frames_and_bytes():
     with pytest.raises(WireError, match="bytes"):
         wire.decode([b"\xc0", bytes(100)], Limits(message_bytes=50))
@@ -156,6 +227,26 @@ def test_what_cannot_travel_is_refused_by_the_sender():
 def test_noise_raises_wire_error_or_is_a_message(frames: list[bytes]):
     with contextlib.suppress(WireError):
         wire.decode(frames)
+
+
+values = (
+    plain
+    | st.binary(max_size=9)
+    | st.sampled_from(["<f4", "|u1", "O", True, [1, 2], [0], [2**63], [[0, 4]], 2**64 - 1])
+)
+keys = ["__buffer__", "dtype", "shape", "as_npy", "nd", "type", "kind", "data", "__jpeg__", "as_json", b"nd", b"type"]
+claims = st.recursive(
+    values,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(keys), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(claim=claims, body=st.binary(max_size=40))
+@settings(max_examples=500)
+def test_any_claim_raises_wire_error_or_is_a_message(claim, body: bytes):
+    with contextlib.suppress(WireError):
+        wire.decode([msgpack.packb({"x": claim}), body])
 
 
 @given(data=st.data(), encoding=st.sampled_from(list(Encoding)))
