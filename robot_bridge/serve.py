@@ -1,19 +1,26 @@
-"""The policy server's command: ``python -m robot_bridge.serve --checkpoint X --bind tcp://127.0.0.1:5555``."""
+"""Serve a policy over ZeroMQ to our clients and to Isaac-GR00T's (docs/wire.md).
 
-import argparse
+try it: python -m robot_bridge.serve & python -m sim.eval --policy tcp://127.0.0.1:5555 --episodes 2
+"""
+
 import logging
+import math
 import os
+import re
 import signal
+import sys
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-from common.cli import run
+from common.cli import CommandParser, run
 from common.errors import UserError
 from policy import DEFAULT_BUNDLE
 from policy.interface import Policy
 from robot_bridge import logs
 from robot_bridge.logs import fields
-from robot_bridge.metrics import serve_http
-from robot_bridge.server import PolicyServer, warm_up
+from robot_bridge.server import PolicyServer, ServerFailed, warm_up
+from robot_bridge.serving.http import serve_http
+from robot_bridge.serving.modality import RELEASES
 
 TOKEN_VARIABLE = "ROBOT_BRIDGE_TOKEN"
 
@@ -30,7 +37,10 @@ def is_local(bind: str) -> bool:
 
 
 def check_bind(bind: str, protected: bool, forced: bool) -> None:
-    """Refuses to let a whole network drive the robot."""
+    """Refuses what is no address, and to let a whole network drive the robot."""
+    port = re.fullmatch(r"tcp://(?:\[[^\]]+\]|[^\[\]:/]+):(\d{1,5}|\*)", bind)
+    if not bind.startswith("ipc://") and not (port and (port[1] == "*" or int(port[1]) < 1 << 16)):
+        raise UserError(f"--bind {bind} is no address to listen on; write tcp://HOST:PORT, with a port up to 65535")
     if not (is_local(bind) or protected or forced):
         raise UserError(
             f"{bind} can be reached from other machines and neither a token nor keys protect it; set {TOKEN_VARIABLE}, "
@@ -38,23 +48,29 @@ def check_bind(bind: str, protected: bool, forced: bool) -> None:
         )
 
 
-def serve(policy: Policy, server: PolicyServer, warm_sizes: tuple[int, ...]) -> None:
-    """Warms ``policy`` up, then serves until SIGTERM or Ctrl-C, and answers what is in flight."""
+def serve(policy: Policy, server: PolicyServer, warm_sizes: tuple[int, ...]) -> int:
+    """Warms ``policy`` up, then serves until SIGTERM or Ctrl-C, and answers what is in flight.
+
+    Returns the exit status: 0, or 1 when the server could not go on, so that a supervisor starts it again.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
+    # A thread that wakes up asks for the interpreter after this long (s); the default, 5 ms, holds up every answer.
+    sys.setswitchinterval(0.0005)
     warm_up(policy, warm_sizes, lambda size, took: log.info("warm", extra=fields(batch=size, took_s=round(took, 3))))
     log.info("ready", extra=fields(address=server.endpoint, policy=policy.describe()))
-    server.run()
+    try:
+        server.run()
+    except ServerFailed as error:
+        log.critical("failed", extra=fields(reason=str(error)))
+        return 1
     log.info("stopped")
+    return 0
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m robot_bridge.serve",
-        description="Serve a policy over ZeroMQ to our clients and to Isaac-GR00T's (docs/wire.md).",
-        epilog="try it: python -m robot_bridge.serve & python -m sim.eval --policy tcp://127.0.0.1:5555 --episodes 2",
-    )
+    parser = CommandParser("robot_bridge.serve", __doc__)
     parser.add_argument("--checkpoint", default=DEFAULT_BUNDLE, help="the policy's bundle")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (this machine only)")
     parser.add_argument("--device", help="device of the policy (default: cuda if there is one, else cpu)")
@@ -66,13 +82,27 @@ def main(argv: list[str]) -> None:
         "--insecure", action="store_true", help="listen on a network without token or keys all the same"
     )
     parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="what clients call a camera, proprio, task or action, such as agentview=front, proprio=arm+gripper or "
+        "action=arm:6+gripper:1 (docs/wire.md); may be given again",
+    )
+    parser.add_argument(
+        "--groot", choices=RELEASES, default="1.6", help="release of GR00T whose clients get_modality_config answers"
+    )
+    parser.add_argument(
         "--metrics-port", type=int, help="also answer GET /metrics and /healthz here (this machine only)"
     )
     parser.add_argument("--grace", type=float, default=10.0, help="seconds that SIGTERM leaves to requests in flight")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     arguments = parser.parse_args(argv)
-    if arguments.max_batch < 1 or arguments.max_wait_ms < 0:
-        raise UserError("--max-batch must be at least 1 and --max-wait-ms at least 0")
+    _check("--max-batch", arguments.max_batch, 1, 1024)
+    _check("--max-wait-ms", arguments.max_wait_ms, 0, 10_000)
+    _check("--grace", arguments.grace, 0, 3600)
+    _check("--threads", arguments.threads, 1, 1024)
+    _check("--metrics-port", arguments.metrics_port, 1, 65535)
     logs.configure(arguments.log_level)
     token = os.environ.get(TOKEN_VARIABLE) or None
     check_bind(arguments.bind, token is not None or arguments.keys is not None, arguments.insecure)
@@ -84,6 +114,10 @@ def main(argv: list[str]) -> None:
     from policy import load_policy
 
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from None
     policy = load_policy(arguments.checkpoint, device=device, threads=arguments.threads)
     server = PolicyServer(
         policy,
@@ -93,15 +127,20 @@ def main(argv: list[str]) -> None:
         token=token,
         keys=arguments.keys,
         grace=arguments.grace,
+        rename=arguments.rename,
+        groot=arguments.groot,
     )
-    http = None
-    if arguments.metrics_port is not None:
-        http = serve_http(server.metrics, "127.0.0.1", arguments.metrics_port)
-    try:
-        serve(policy, server, tuple(sorted({1, arguments.max_batch})))
-    finally:
-        if http is not None:
-            http.shutdown()
+    with ExitStack() as stack:
+        stack.callback(server.close)
+        if arguments.metrics_port is not None:
+            http = serve_http(server.metrics.text, server.unhealthy, "127.0.0.1", arguments.metrics_port)
+            stack.callback(http.shutdown)
+        return serve(policy, server, tuple(sorted({1, arguments.max_batch})))
+
+
+def _check(option: str, value: float | None, least: float, most: float) -> None:
+    if value is not None and not (math.isfinite(value) and least <= value <= most):
+        raise UserError(f"{option} must be {least:g} to {most:g}, not {value:g}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Counters and histograms in Prometheus' text format, over HTTP and over the wire's ``metrics`` endpoint."""
+"""Counters and histograms in Prometheus' text format."""
 
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
@@ -38,15 +37,18 @@ class ServerMetrics:
     def __init__(self) -> None:
         self.ready = False
         self._requests: dict[tuple[str, str], int] = {}
+        self._counting = threading.Lock()
         self.request_seconds = Histogram("policy_request_seconds", "From receipt of a request to its reply.", SECONDS)
         self.infer_seconds = Histogram("policy_infer_seconds", "Duration of one call of the policy.", SECONDS)
         self.batch_rows = Histogram("policy_batch_rows", "Observations in one call of the policy.", ROWS)
         self.waiting: Callable[[], int] = lambda: 0
+        self.connections: Callable[[], int] = lambda: 0
 
     def count(self, endpoint: str, outcome: str) -> None:
         """One answered request."""
         key = (endpoint, outcome)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        with self._counting:
+            self._requests[key] = self._requests.get(key, 0) + 1
 
     def requests(self, endpoint: str, outcome: str) -> int:
         """How many requests to ``endpoint`` ended with ``outcome``."""
@@ -59,40 +61,10 @@ class ServerMetrics:
             lines.append(f'policy_requests_total{{endpoint="{endpoint}",outcome="{outcome}"}} {count}')
         for name, help_text, value in (
             ("policy_waiting_requests", "Requests that wait for the policy.", self.waiting()),
+            ("policy_connections", "Open connections.", self.connections()),
             ("policy_ready", "1 once the policy is warm and requests are served.", int(self.ready)),
         ):
             lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge", f"{name} {value}"]
         for histogram in (self.request_seconds, self.infer_seconds, self.batch_rows):
             lines += histogram.lines()
         return "\n".join(lines) + "\n"
-
-
-def serve_http(metrics: ServerMetrics, host: str, port: int) -> ThreadingHTTPServer:
-    """Answers ``GET /metrics`` and ``GET /healthz`` (200 when ready, 503 before) from threads of their own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 5  # a connection that says nothing is closed
-
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(200, metrics.text(), "text/plain; version=0.0.4")
-            elif self.path == "/healthz":
-                self._answer(200, "ready\n") if metrics.ready else self._answer(503, "warming up\n")
-            else:
-                self._answer(404, "try /metrics or /healthz\n")
-
-        def _answer(self, status: int, text: str, kind: str = "text/plain") -> None:
-            body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Silent: a scrape every few seconds is not news."""
-
-    server = ThreadingHTTPServer((host, port), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return server

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import zmq
 
+from policy.remote import wire
 from robot_bridge.server import PolicyServer
 
 
@@ -20,11 +22,11 @@ class ConstantPolicy:
 
     def __init__(self, before_act: Callable[[np.ndarray], None] = lambda images: None):
         self.batches: list[int] = []
-        self._before_act = before_act
+        self.before_act = before_act
 
     def act(self, images: np.ndarray, proprio: np.ndarray, text: list[str]) -> np.ndarray:
         self.batches.append(len(images))
-        self._before_act(images)
+        self.before_act(images)
         return np.broadcast_to(proprio[:, :1, None], (len(images), 16, 7)).astype(np.float32)
 
     def predict_codes(self, images: np.ndarray, text: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +39,17 @@ class ConstantPolicy:
         return {"name": "constant"}
 
 
+class Gate:
+    """Holds the policy until opened; tells when it is inside."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, images: np.ndarray) -> None:
+        self.entered.set()
+        assert self.opened.wait(10)
+
+
 def observation(value: float = 0.0, rows: int = 1) -> dict[str, Any]:
     """One observation as the wire nests it, for ``ConstantPolicy``."""
     proprio = np.full((rows, 1, 9), value, np.float32)
@@ -45,6 +58,28 @@ def observation(value: float = 0.0, rows: int = 1) -> dict[str, Any]:
         "state": {"proprio": proprio},
         "language": {"task": [["pick up the milk"]] * rows},
     }
+
+
+def raw_client(address: str, **options: int) -> zmq.Socket:
+    """A client's socket and nothing more."""
+    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket.linger = 0
+    for name, value in options.items():
+        setattr(socket, name, value)
+    socket.connect(address)
+    return socket
+
+
+def send(socket: zmq.Socket, number: int, endpoint: str = "get_action", **envelope: Any) -> None:
+    """A request in our form; ``number`` is its id and the state in its observation."""
+    message = {"v": 1, "id": number, "endpoint": endpoint, "data": {"observation": observation(number)}, **envelope}
+    socket.send_multipart([b"", *wire.encode(message)])
+
+
+def receive(socket: zmq.Socket, timeout: float = 5.0) -> dict:
+    """The next reply."""
+    assert socket.poll(int(timeout * 1000)), "no reply"
+    return wire.decode(socket.recv_multipart()[1:])[0]
 
 
 @contextmanager

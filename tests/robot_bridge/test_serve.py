@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from common.errors import UserError
 from policy import load_policy
 from policy.amplify import Amplify
 from policy.bundle import save_bundle
@@ -22,6 +25,7 @@ from policy.inverse_dynamics import InverseConfig
 from policy.remote import RemotePolicy
 from policy.text import TextConfig
 from policy.vision import VisionConfig
+from robot_bridge.serve import check_bind, is_local, main
 from tokenizer.tracks.model import TokenizerConfig
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +43,53 @@ def random_bundle(path: Path) -> Path:
     inverse = InverseConfig(num_layers=1, num_heads=2, vision_encoder=vision, text_encoder=words)
     save_bundle(Amplify(tokens, forward, inverse, name="tiny"), path)
     return path
+
+
+def test_a_network_address_needs_protection():
+    assert is_local("tcp://127.0.0.1:5555")
+    assert is_local("tcp://[::1]:5555")
+    assert is_local("ipc://policy.socket")
+    for bind in ("tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://192.168.1.2:5555", "tcp://eth0:5555", "tcp://[::]:5555"):
+        assert not is_local(bind)
+        with pytest.raises(UserError, match="--insecure"):
+            check_bind(bind, protected=False, forced=False)
+        check_bind(bind, protected=True, forced=False)
+        check_bind(bind, protected=False, forced=True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--bind", "tcp://127.0.0.1:99999"],
+        ["--bind", "tcp://[::1]"],
+        ["--bind", "tcp://::1:5555"],
+        ["--bind", "127.0.0.1:5555"],
+        ["--bind", "http://127.0.0.1:5555"],
+        ["--bind", ""],
+        ["--threads", "0"],
+        ["--max-batch", "0"],
+        ["--max-wait-ms", "nan"],
+        ["--grace", "-1"],
+        ["--metrics-port", "70000"],
+        ["--device", "none"],
+        ["--rename", "arm=leg"],
+        ["--checkpoint", "nowhere.safetensors"],
+        ["--unheard-of"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_on_the_command_line_is_named(arguments: list[str]):
+    with pytest.raises(UserError, match=re.escape(arguments[0]) + "|no checkpoint at nowhere"):
+        main(arguments)
+
+
+def test_a_port_in_use_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match="cannot listen on"):
+            main(["--bind", f"tcp://127.0.0.1:{port}"])
+        with pytest.raises(UserError, match="--metrics-port"):
+            main(["--bind", "tcp://127.0.0.1:*", "--metrics-port", str(port)])
 
 
 def test_a_served_bundle_acts_like_the_bundle(tmp_path: Path):

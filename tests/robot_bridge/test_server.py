@@ -2,58 +2,26 @@
 
 import ctypes
 import gc
+import io
 import logging
 import os
-import threading
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
 import numpy as np
 import pytest
 import zmq
+from PIL import Image
 
 from common.errors import UserError
 from policy.interface import Policy
 from policy.remote import PolicyClient, RemotePolicy, RemotePolicyError, wire
 from robot_bridge.keys import make_keys
-from robot_bridge.metrics import ServerMetrics, serve_http
-from robot_bridge.serve import check_bind, is_local
 from robot_bridge.server import warm_up
-from tests.robot_bridge.policies import ConstantPolicy, observation, serving, until
-
-
-class Gate:
-    """Holds the policy until opened; tells when it is inside."""
-
-    def __init__(self) -> None:
-        self.entered, self.opened = threading.Event(), threading.Event()
-
-    def __call__(self, images: np.ndarray) -> None:
-        self.entered.set()
-        assert self.opened.wait(10)
-
-
-def raw_client(address: str, **options: int) -> zmq.Socket:
-    socket = zmq.Context.instance().socket(zmq.DEALER)
-    socket.linger = 0
-    for name, value in options.items():
-        setattr(socket, name, value)
-    socket.connect(address)
-    return socket
-
-
-def send(socket: zmq.Socket, number: int, endpoint: str = "get_action", **envelope) -> None:
-    message = {"v": 1, "id": number, "endpoint": endpoint, "data": {"observation": observation(number)}, **envelope}
-    socket.send_multipart([b"", *wire.encode(message)])
-
-
-def receive(socket: zmq.Socket, timeout: float = 5.0) -> dict:
-    assert socket.poll(int(timeout * 1000)), "no reply"
-    return wire.decode(socket.recv_multipart()[1:])[0]
+from tests.robot_bridge.policies import ConstantPolicy, Gate, observation, raw_client, receive, send, serving, until
 
 
 def test_an_action_comes_back_with_its_own_time_stamp():
@@ -166,13 +134,17 @@ def test_a_reset_drops_what_the_same_client_has_waiting():
 
 BROKEN = {
     "lacks video.eye_in_hand": lambda o: o["video"].pop("eye_in_hand"),
-    "must be (b, t, 32, 32, 3)": lambda o: o["video"].update(agentview=np.zeros((1, 1, 64, 64, 3), np.uint8)),
+    "must be (b, t, h, w, 3)": lambda o: o["video"].update(agentview=np.zeros((1, 1, 32, 32, 4), np.uint8)),
+    "8 to 4096 pixels a side": lambda o: o["video"].update(agentview=np.zeros((1, 1, 4, 32, 3), np.uint8)),
     "must be a uint8 array": lambda o: o["video"].update(agentview=np.zeros((1, 1, 32, 32, 3), np.float32)),
     "cameras disagree": lambda o: o["video"].update(agentview=np.zeros((2, 1, 32, 32, 3), np.uint8)),
     "state.proprio must be (1, t, 9)": lambda o: o["state"].update(proprio=np.zeros((1, 1, 7), np.float32)),
     "NaN": lambda o: o["state"]["proprio"].__setitem__((0, 0, 0), np.nan),
     "state.proprio must be an array": lambda o: o.pop("state"),
     "language.task": lambda o: o.update(language={"task": 3}),
+    "no joint positions": lambda o: o["state"]["proprio"].__setitem__((0, 0, 0), 1e38),
+    "an instruction must say": lambda o: o.update(language={"task": [[" "]]}),
+    "in 1 to 1000 characters": lambda o: o.update(language={"task": [["go " * 1000]]}),
     "'video' must be a dict": lambda o: o.update(video="x"),
 }
 
@@ -187,6 +159,82 @@ def test_a_broken_observation_gets_a_clear_error(message: str):
         assert message in str(caught.value)
         assert caught.value.code == "bad_request"
         client.get_action(observation())  # the server lives
+
+
+def deep(levels: int) -> list:
+    nested: list = []
+    for _ in range(levels):
+        nested = [nested]
+    return nested
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    """A JPEG of a few hundred bytes whose header claims so many pixels."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG")
+    data = stream.getvalue()
+    sizes = data.index(b"\xff\xc0") + 5
+    return data[:sizes] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[sizes + 4 :]
+
+
+JPEG = jpeg_of(20_000, 20_000)
+SILENCERS = {
+    "a JPEG that claims 20,000 x 20,000 pixels": [
+        msgpack.packb({"data": {"observation": {"x": {"__jpeg__": [[0, len(JPEG)]], "shape": [8, 8, 3]}}}}),
+        JPEG,
+    ],
+    "an array for a version": wire.encode({"v": np.arange(3), "endpoint": "ping"}),
+    "another array for a version": wire.encode({"v": np.arange(3), "endpoint": "ping"}, wire.Encoding.NPY),
+    "a time stamp a thousand deep": [msgpack.packb({"v": 1, "observed_at": deep(500), "endpoint": "ping"})],
+    "an id a thousand deep": [msgpack.packb({"v": 1, "id": deep(500), "endpoint": "ping"})],
+    "data a thousand deep": [b"\x81\xa4data" + b"\x91" * 1000 + b"\xc0"],
+    "too deep to read": [b"\x91" * 100_000 + b"\xc0"],
+    "an array for a token": wire.encode({"api_token": np.arange(3), "endpoint": "ping"}, wire.Encoding.NPY),
+    "an array for an endpoint": wire.encode({"endpoint": np.arange(3)}, wire.Encoding.NPY),
+    "an array for a deadline": wire.encode({"deadline": np.arange(3)}, wire.Encoding.NPY),
+    "a list for an endpoint": wire.encode({"endpoint": ["ping"]}),
+    "a number for a message": wire.encode(3),
+    "nothing": [b""],
+    "16 MiB of empty maps": [b"\xdd\x00\x00\x03\xe8" + (b"\xdc\x03\xe8" + b"\x80" * 1000) * (16 << 10)],
+}
+
+
+@pytest.mark.parametrize("token", [None, "secret"])
+@pytest.mark.parametrize("name", SILENCERS)
+def test_no_single_message_silences_the_server(name: str, token: str | None):
+    with serving(ConstantPolicy(), token=token) as server:
+        socket = raw_client(server.endpoint)
+        begun = time.monotonic()
+        socket.send_multipart([b"", *SILENCERS[name]])
+        assert {"error", "status"} & receive(socket).keys()
+        assert time.monotonic() - begun < 1.0
+        with PolicyClient(server.endpoint, token=token) as client:
+            assert client.get_action(observation(5))[0]["action"][0, 0, 0] == 5
+        until(lambda: server.metrics.ready)
+        assert server.unhealthy() is None
+        socket.close()
+
+
+def test_a_mistake_of_the_server_s_own_is_an_error_too():
+    with serving(ConstantPolicy(), limits=replace(wire.DEFAULT_LIMITS, frames="two")) as server:
+        socket = raw_client(server.endpoint)
+        for number in range(3):
+            send(socket, number)
+            reply = receive(socket)
+            assert reply["code"] == "internal"
+            assert "the server failed on this message: TypeError" in reply["error"]
+        until(lambda: server.metrics.ready)
+        assert "the server failed" in (server.unhealthy() or "")
+        socket.close()
+
+
+def test_an_answer_that_cannot_travel_is_an_error():
+    policy = ConstantPolicy()
+    policy.predict_codes = lambda *_: ({1, 2}, object())
+    with serving(policy) as server, PolicyClient(server.endpoint) as client:
+        with pytest.raises(RemotePolicyError, match="cannot travel"):
+            client.call("predict_codes", {"observation": observation()})
+        client.get_action(observation())
 
 
 def test_one_client_s_poison_does_not_fail_its_batch():
@@ -210,10 +258,14 @@ def test_one_client_s_poison_does_not_fail_its_batch():
 
 
 def test_actions_that_are_not_finite_are_an_error():
-    with serving(ConstantPolicy()) as server, PolicyClient(server.endpoint) as client:
-        server._policy.act = lambda *_: np.full((1, 16, 7), np.nan)
-        with pytest.raises(RemotePolicyError, match="finite"):
-            client.get_action(observation())
+    policy = ConstantPolicy()
+    policy.act = lambda *_: np.full((1, 16, 7), np.nan)
+    with (
+        serving(policy) as server,
+        PolicyClient(server.endpoint) as client,
+        pytest.raises(RemotePolicyError, match="finite"),
+    ):
+        client.get_action(observation())
 
 
 def test_a_wrong_token_opens_nothing():
@@ -242,18 +294,6 @@ def test_only_clients_with_admitted_keys_get_through(tmp_path):
     assert (tmp_path / "here" / "server.key_secret").stat().st_mode & 0o077 == 0
     with pytest.raises(UserError, match="exists"):
         make_keys(tmp_path / "here", "arm")
-
-
-def test_a_network_address_needs_protection():
-    assert is_local("tcp://127.0.0.1:5555")
-    assert is_local("tcp://[::1]:5555")
-    assert is_local("ipc://policy.socket")
-    for bind in ("tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://192.168.1.2:5555", "tcp://eth0:5555", "nonsense"):
-        assert not is_local(bind)
-        with pytest.raises(UserError, match="--insecure"):
-            check_bind(bind, protected=False, forced=False)
-        check_bind(bind, protected=True, forced=False)
-        check_bind(bind, protected=False, forced=True)
 
 
 def test_two_hundred_clients_are_served():
@@ -297,23 +337,6 @@ def test_stop_answers_what_is_in_and_refuses_what_comes():
         assert (receive(second)["reply"][0]["action"] == 2).all()
         for socket in (first, second, third):
             socket.close()
-
-
-def test_metrics_over_http():
-    metrics = ServerMetrics()
-    http = serve_http(metrics, "127.0.0.1", 0)
-    base = f"http://127.0.0.1:{http.server_address[1]}"
-    with pytest.raises(urllib.error.HTTPError, match="503"):
-        urllib.request.urlopen(f"{base}/healthz", timeout=5)
-    metrics.ready = True
-    metrics.count("get_action", "ok")
-    metrics.request_seconds.observe(0.003)
-    assert urllib.request.urlopen(f"{base}/healthz", timeout=5).status == 200
-    text = urllib.request.urlopen(f"{base}/metrics", timeout=5).read().decode()
-    assert 'policy_requests_total{endpoint="get_action",outcome="ok"} 1' in text
-    assert 'policy_request_seconds_bucket{le="0.005"} 1' in text
-    assert 'policy_request_seconds_bucket{le="+Inf"} 1' in text
-    http.shutdown()
 
 
 def test_warm_up_calls_the_policy_once_a_size():
