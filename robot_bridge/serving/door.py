@@ -18,10 +18,10 @@ import zmq
 from robot_bridge.logs import fields
 from robot_bridge.serving.connections import Connections
 
-TURN_MESSAGES = 64
+TURN_MESSAGES = 32
 TURN_SECONDS = 0.005
 """Reading pauses after so many messages or so long, whichever comes first."""
-PAUSE = 2.0
+PAUSE = 4.0
 """The pause after a turn that did not get to the end of what has arrived, in durations of that turn."""
 
 log = logging.getLogger("robot_bridge.server")
