@@ -1,6 +1,7 @@
 """Both ways across the fence: a client written after Isaac-GR00T's against our server, ours against such a server."""
 
 import io
+import json
 import threading
 
 import msgpack
@@ -9,6 +10,7 @@ import pytest
 import zmq
 
 from policy.remote import PolicyClient, RemotePolicy, RemotePolicyError
+from robot_bridge.resize import resize
 from tests.robot_bridge.policies import ConstantPolicy, observation, serving
 
 NPY, MSGPACK_NUMPY = "npy", "msgpack-numpy"
@@ -63,8 +65,17 @@ class GrootClient:
         return reply
 
 
-@pytest.mark.parametrize("form", [NPY, MSGPACK_NUMPY])
-def test_a_groot_client_works_with_our_server(form: str):
+def modality(entry: dict, release: str) -> dict:
+    """A modality configuration as a client of that release reads it; anything else is an error there."""
+    if release == "1.5":
+        assert entry["__ModalityConfig_class__"]
+        return json.loads(entry["as_json"])
+    assert entry["__ModalityConfig__" if release == "1.7" else "__ModalityConfig_class__"]
+    return dict(**entry["as_json"])
+
+
+@pytest.mark.parametrize(("release", "form"), [("1.6", NPY), ("1.7", MSGPACK_NUMPY)])
+def test_clients_of_n1_6_and_n1_7_work_with_our_server(release: str, form: str):
     with serving(ConstantPolicy(), token="key") as server:
         client = GrootClient(server.endpoint, form, "key")
         assert client.call("ping") == {"status": "ok", "message": "Server is running"}
@@ -75,8 +86,8 @@ def test_a_groot_client_works_with_our_server(form: str):
             assert isinstance(info, dict)
         assert isinstance(client.call("reset", {"options": None}), dict)
         config = client.call("get_modality_config")
-        assert config["video"]["as_json"]["modality_keys"] == list(ConstantPolicy.views)
-        assert len(config["action"]["as_json"]["delta_indices"]) == 16
+        assert modality(config["video"], release)["modality_keys"] == list(ConstantPolicy.views)
+        assert len(modality(config["action"], release)["delta_indices"]) == 16
         with pytest.raises(RuntimeError, match=r"video\.agentview"):
             client.call("get_action", {"observation": {}})
         with pytest.raises(RuntimeError, match="Unknown endpoint"):
@@ -86,13 +97,81 @@ def test_a_groot_client_works_with_our_server(form: str):
         client.socket.close()
 
 
-def test_an_n1_5_client_sends_a_flat_observation_and_gets_a_bare_action():
-    nested = observation(0.75)
-    flat = {f"{group}.{key}": value for group, entries in nested.items() for key, value in entries.items()}
-    with serving(ConstantPolicy()) as server:
-        client = GrootClient(server.endpoint, NPY)
-        assert (client.call("get_action", flat)["action"] == 0.75).all()
+def flat(value: float, rows: int | None = None) -> dict:
+    """An observation of N1.5: one without a batch dimension, (t, h, w, c), or ``rows`` of them, (b, t, h, w, c)."""
+    shape = (1,) if rows is None else (rows, 1)
+    return {
+        "video.agentview": np.zeros((*shape, 32, 32, 3), np.uint8),
+        "video.eye_in_hand": np.zeros((*shape, 32, 32, 3), np.uint8),
+        "state.proprio": np.full((*shape, 9), value),
+        "annotation.human.action.task_description": ["pick up the milk"] * (rows or 1),
+    }
+
+
+def test_clients_of_n1_5_work_with_our_server():
+    with serving(ConstantPolicy(), token="key", groot="1.5") as server:
+        client = GrootClient(server.endpoint, NPY, "key")
+        assert client.call("ping") == {"status": "ok", "message": "Server is running"}
+        action = client.call("get_action", flat(0.75))
+        assert action["action"].shape == (16, 7)
+        assert (action["action"] == 0.75).all()
+        assert client.call("get_action", flat(0.5, rows=3))["action"].shape == (3, 16, 7)
+        config = client.call("get_modality_config")
+        assert modality(config["video"], "1.5")["modality_keys"] == ["video.agentview", "video.eye_in_hand"]
+        assert modality(config["state"], "1.5") == {"delta_indices": [0], "modality_keys": ["state.proprio"]}
+        broken = flat(0.0) | {"video.agentview": np.zeros((32, 32, 3), np.uint8)}
+        with pytest.raises(RuntimeError, match=r"video\.agentview must be"):
+            client.call("get_action", broken)
+        with pytest.raises(RuntimeError, match="Unauthorized: Invalid API token"):
+            GrootClient(server.endpoint, NPY).call("ping")
         client.socket.close()
+
+
+OTHER_NAMES = [
+    "agentview=front",
+    "eye_in_hand=wrist",
+    "proprio=arm+gripper",
+    "task=annotation.human.action.task_description",
+    "action=arm:6+gripper:1",
+]
+
+
+@pytest.mark.parametrize("release", ["1.5", "1.6", "1.7"])
+def test_another_set_up_s_names_and_image_sizes(release: str):
+    image = np.random.default_rng(0).integers(0, 256, (1, 480, 640, 3), dtype=np.uint8)
+    parts = {"video.front": image, "video.wrist": image[:, :64, :64]}
+    parts |= {"state.arm": np.full((1, 7), 0.5), "state.gripper": np.full((1, 2), 0.5)}
+    parts |= {"annotation.human.action.task_description": ["go"], "annotation.human.validity": ["valid"]}
+    seen: list[np.ndarray] = []
+    with serving(
+        ConstantPolicy(lambda images: seen.append(images.copy())), rename=OTHER_NAMES, groot=release
+    ) as server:
+        client = GrootClient(server.endpoint, MSGPACK_NUMPY if release == "1.7" else NPY)
+        if release == "1.5":
+            action = client.call("get_action", parts)
+            assert {name: part.shape for name, part in action.items()} == {
+                "action.arm": (16, 6),
+                "action.gripper": (16, 1),
+            }
+        else:
+            nested: dict = {"video": {}, "state": {}, "language": {}}
+            for name, value in parts.items():
+                group, _, rest = name.partition(".")
+                if group == "annotation":
+                    nested["language"][name] = [value]
+                else:
+                    nested[group][rest] = value[None]
+            action, _ = client.call("get_action", {"observation": nested})
+            assert {name: part.shape for name, part in action.items()} == {"arm": (1, 16, 6), "gripper": (1, 16, 1)}
+        config = client.call("get_modality_config")
+        prefix = "video." if release == "1.5" else ""
+        assert modality(config["video"], release)["modality_keys"] == [f"{prefix}front", f"{prefix}wrist"]
+        assert modality(config["language"], release)["modality_keys"] == ["annotation.human.action.task_description"]
+        client.socket.close()
+        with PolicyClient(server.endpoint) as ours:  # our own names are understood beside them
+            assert ours.get_action(observation(0.5))[0]["action"].shape == (1, 16, 7)
+    np.testing.assert_array_equal(seen[0][0, 0], resize(image[0], (32, 32)))
+    np.testing.assert_array_equal(seen[0][0, 1], resize(image[0, :64, :64], (32, 32)))
 
 
 class GrootServer(threading.Thread):
