@@ -18,6 +18,7 @@ from policy import DEFAULT_BUNDLE
 from policy.interface import Policy
 from robot_bridge import logs
 from robot_bridge.logs import fields
+from robot_bridge.realtime import prefer_this_process
 from robot_bridge.server import PolicyServer, ServerFailed, warm_up
 from robot_bridge.serving.http import serve_http
 from robot_bridge.serving.modality import RELEASES
@@ -75,6 +76,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (this machine only)")
     parser.add_argument("--device", help="device of the policy (default: cuda if there is one, else cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the policy (default: all cores but one)")
+    parser.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        help="real-time priority, 1 to 99, where the system grants it: answers come in time beside busy processes, "
+        "which wait meanwhile; below the control loop's 20 when both run here (default: as any process)",
+    )
     parser.add_argument("--max-batch", type=int, default=8, help="observations in one call of the policy, at most")
     parser.add_argument("--max-wait-ms", type=float, default=2.0, help="how long a request waits for other clients'")
     parser.add_argument("--keys", help=f"folder of python -m robot_bridge.keys; a token is read from {TOKEN_VARIABLE}")
@@ -102,12 +110,15 @@ def main(argv: list[str]) -> int:
     _check("--max-wait-ms", arguments.max_wait_ms, 0, 10_000)
     _check("--grace", arguments.grace, 0, 3600)
     _check("--threads", arguments.threads, 1, 1024)
+    _check("--priority", arguments.priority, 0, 99)
     _check("--metrics-port", arguments.metrics_port, 1, 65535)
     logs.configure(arguments.log_level)
     token = os.environ.get(TOKEN_VARIABLE) or None
     check_bind(arguments.bind, token is not None or arguments.keys is not None, arguments.insecure)
     if token is not None and arguments.keys is None and not is_local(arguments.bind):
         log.warning("the token and all images travel readable by others; add --keys")
+
+    prefer_this_process(arguments.priority)  # before the threads that serve and compute start, so that they inherit it
 
     import torch  # not for --help
 

@@ -1,5 +1,6 @@
 """The policy interface over the wire: evaluates, or drives a robot with, whatever is behind an address."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,9 @@ class RemotePolicy:
 
     def _act(self, images: Array, proprio: Array, text: Text) -> NDArray[np.float32]:
         observation = self._observation(images, text) | {"state": {"proprio": proprio[:, None]}}
-        action, _ = self._client.get_action(observation)
+        action, info = self._client.get_action(observation)
+        if isinstance(info.get("warning"), str):
+            warnings.warn(info["warning"], stacklevel=2)  # shown once for each text
         parts = [part for part in action.values() if isinstance(part, np.ndarray) and part.ndim == 3]
         if not parts or any(len(part) != len(images) for part in parts):
             raise RemotePolicyError(f"{self._client.address} sent no actions ({len(images)}, horizon, d)", "protocol")
