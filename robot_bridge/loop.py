@@ -25,6 +25,7 @@ from robot_bridge.drivers.reception import TARGET_TIMEOUT
 from robot_bridge.following import FollowingMonitor
 from robot_bridge.latency import following_delay
 from robot_bridge.report import Report
+from robot_bridge.resize import resize
 from robot_bridge.safety import Command, Mode, Poses, SafetyFilter
 
 FIRST_RECEIPT = 2.0
@@ -376,20 +377,3 @@ class ControlLoop:
             log.warning("%s: %s", kind, text)
         if self._recorder is not None:
             self._recorder.event(now, kind, text)
-
-
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``image`` (h, w, 3) uint8 at ``size`` (h, w): the middle square of its shape, by averaging or nearest pixels."""
-    height, width = size
-    if image.shape[:2] == (height, width):
-        return image
-    scale = min(image.shape[0] / height, image.shape[1] / width)
-    tall, wide = int(height * scale), int(width * scale)
-    top, left = (image.shape[0] - tall) // 2, (image.shape[1] - wide) // 2
-    middle = image[top : top + tall, left : left + wide]
-    if tall % height == 0 and wide % width == 0:
-        blocks = middle.reshape(height, tall // height, width, wide // width, 3)
-        return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
-    rows = ((np.arange(height) + 0.5) * tall / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * wide / width).astype(int)
-    return middle[rows[:, None], columns]

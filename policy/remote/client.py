@@ -230,6 +230,7 @@ class PolicyClient:
             socket = self._context.socket(zmq.DEALER)
             socket.setsockopt(zmq.LINGER, 0)
             socket.setsockopt(zmq.IMMEDIATE, 1)  # a server that comes back must not find a queue of old requests
+            socket.setsockopt(zmq.IPV6, "[" in self.address)
             socket.setsockopt(zmq.RECONNECT_IVL, 100)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)  # the back-off doubles up to 2 s
             socket.setsockopt(zmq.MAXMSGSIZE, wire.DEFAULT_LIMITS.message_bytes)

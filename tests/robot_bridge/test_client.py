@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,13 @@ def test_a_dead_address_times_out_and_says_so():
 def test_an_address_that_is_none_is_a_user_error():
     with pytest.raises(UserError, match="tcp://HOST:PORT"), PolicyClient("localhost:5555") as client:
         client.ping()
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
+def test_server_and_client_meet_over_ipv6():
+    with serving(ConstantPolicy(), "tcp://[::1]:*") as server, PolicyClient(server.endpoint) as client:
+        assert server.endpoint.startswith("tcp://[::1]:")
+        assert client.ping()
 
 
 def test_a_late_reply_is_never_taken_for_the_next_one():
