@@ -90,6 +90,7 @@ class PolicyServer:
         instruction = next(iter(about.get("instructions") or ()), "wait")
         self._health = Health(self._context, inside, spec, token, instruction, lambda: self._inference.answered_at)
         self.metrics.waiting = lambda: len(waiting)
+        self.metrics.lost = lambda: self._door.lost
         self.metrics.connections = lambda: len(self._connections)
 
     def run(self) -> None:
@@ -174,6 +175,7 @@ def warm_up(policy: Policy, sizes: tuple[int, ...], on_size: Callable[[int, floa
 def _router(context: zmq.Context, bind: str, limits: Limits, keys: str | Path | None) -> zmq.Socket:
     socket: zmq.Socket = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.MAXMSGSIZE, limits.message_bytes)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # tells when an answer cannot be sent
     socket.setsockopt(zmq.SNDHWM, 64)  # what a client that never reads can pile up before it loses replies
     socket.setsockopt(zmq.RCVHWM, 8)  # what a client that never stops can pile up before its own network holds it up
     socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)  # a peer that vanished without a word is forgotten

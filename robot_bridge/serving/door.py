@@ -30,13 +30,14 @@ log = logging.getLogger("robot_bridge.server")
 class Door:
     """Reads from ``router`` and passes every message to ``handle(peer, frames)``, which must not raise.
 
-    ``send`` and ``stop`` may be called from any thread.
+    ``send`` and ``stop`` may be called from any thread; ``lost`` counts answers that could not be sent.
     """
 
     def __init__(self, router: zmq.Socket, connections: Connections, handle: Callable[[bytes, list[bytes]], None]):
         self._router = router
         self._connections = connections
         self._handle = handle
+        self.lost = 0
         self._outgoing: deque[tuple[bytes, list[bytes]]] = deque()
         self._stopping = False
         self._asleep = False
@@ -99,6 +100,7 @@ class Door:
             try:
                 self._router.send_multipart([peer, b"", *frames], zmq.NOBLOCK)
             except zmq.ZMQError as error:
+                self.lost += 1
                 log.warning("reply lost", extra=fields(peer=peer.hex(), reason=str(error)))
 
     def _sleep(self, selector: selectors.BaseSelector, longest: float | None) -> None:

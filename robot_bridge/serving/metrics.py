@@ -43,6 +43,7 @@ class ServerMetrics:
         self.batch_rows = Histogram("policy_batch_rows", "Observations in one call of the policy.", ROWS)
         self.waiting: Callable[[], int] = lambda: 0
         self.connections: Callable[[], int] = lambda: 0
+        self.lost: Callable[[], int] = lambda: 0
 
     def count(self, endpoint: str, outcome: str) -> None:
         """One answered request."""
@@ -59,12 +60,13 @@ class ServerMetrics:
         lines = ["# HELP policy_requests_total Answered requests.", "# TYPE policy_requests_total counter"]
         for (endpoint, outcome), count in sorted(self._requests.copy().items()):
             lines.append(f'policy_requests_total{{endpoint="{endpoint}",outcome="{outcome}"}} {count}')
-        for name, help_text, value in (
-            ("policy_waiting_requests", "Requests that wait for the policy.", self.waiting()),
-            ("policy_connections", "Open connections.", self.connections()),
-            ("policy_ready", "1 once the policy is warm and requests are served.", int(self.ready)),
+        for name, kind, help_text, value in (
+            ("policy_replies_lost_total", "counter", "Replies to clients that are gone or never read.", self.lost()),
+            ("policy_waiting_requests", "gauge", "Requests that wait for the policy.", self.waiting()),
+            ("policy_connections", "gauge", "Open connections.", self.connections()),
+            ("policy_ready", "gauge", "1 once the policy is warm and requests are served.", int(self.ready)),
         ):
-            lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge", f"{name} {value}"]
+            lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", f"{name} {value}"]
         for histogram in (self.request_seconds, self.infer_seconds, self.batch_rows):
             lines += histogram.lines()
         return "\n".join(lines) + "\n"

@@ -320,11 +320,12 @@ def test_a_client_that_never_reads_disturbs_nobody():
         deaf = raw_client(server.endpoint, rcvhwm=1, sndhwm=1, rcvbuf=4096, sndtimeo=100)
         for number in range(2000):
             try:
-                send(deaf, number, "describe")
+                send(deaf, number, "metrics")
             except zmq.Again:
                 break
         assert client.ping()
         assert client.get_action(observation(1))[0]["action"][0, 0, 0] == 1
+        until(lambda: server.metrics.lost() > 0)
         deaf.close()
 
 
