@@ -61,7 +61,8 @@ _DTYPES = {
     for name in (f"{order}{kind}{size}",)
 }
 _NPY_HEADER = re.compile(
-    rb"\{'descr': '([<>|=][biuf][1248])', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\),? *\}\s*"
+    rb"\{'descr': '([<>|=][biuf][1248])', 'fortran_order': (True|False), "
+    rb"'shape': \(((?: ?[0-9]{1,19},)* ?(?:[0-9]{1,19})?)\),? *\}\s*"
 )
 
 _JPEG_RATIO = 1024

@@ -92,7 +92,12 @@ def unpack(value: Any, frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -
     Arrays are read-only views of the frames.
     """
     unpacker = arrays.Unpacker(frames[1] if len(frames) == 2 else b"", limits)
-    return unpacker.unpack(value), unpacker.found
+    try:
+        return unpacker.unpack(value), unpacker.found
+    except WireError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise WireError(f"an array cannot be read: {type(error).__name__} {error}") from None
 
 
 def decode(frames: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> tuple[Any, Encoding | None]:

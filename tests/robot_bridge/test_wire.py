@@ -85,6 +85,12 @@ def test_jpeg_images_keep_shape_and_look():
     assert sum(map(len, frames)) < images.nbytes / 3
 
 
+def npy(shape: str) -> bytes:
+    """The header of an npy file, and the bytes of one number."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4)
+
+
 def pickled_npy() -> bytes:
     stream = io.BytesIO()
     np.save(stream, np.array([object()], dtype=object), allow_pickle=True)
@@ -113,6 +119,10 @@ def pickled_npy() -> bytes:
             "as_npy": b"\x93NUMPY\x01\x00\x41\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999,)}",
         },
         {"__ndarray_class__": True, "as_npy": 3},
+        {"__ndarray_class__": True, "as_npy": npy("(1 1, 2)")},
+        {"__ndarray_class__": True, "as_npy": npy("(1,, 2)")},
+        {"__ndarray_class__": True, "as_npy": npy("(,)")},
+        {"__ndarray_class__": True, "as_npy": npy(f"({'9' * 30},)")},
         {"nd": True, "type": "|O", "kind": "O", "shape": [1], "data": b"cos\nsystem\n"},
         {"nd": True, "type": "<f4", "kind": "V", "shape": [1], "data": b"1234"},
         {"nd": True, "type": "<f4", "kind": "", "shape": "x", "data": b"1234"},
