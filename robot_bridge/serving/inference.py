@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from policy.interface import Policy
 from robot_bridge.logs import fields
 from robot_bridge.serving.metrics import ServerMetrics
@@ -99,8 +100,7 @@ class Inference:
                 for request in batch:
                     self._compute([request])
                 return
-            log.exception("the policy failed", extra=fields(peer=batch[0].peer.hex(), endpoint=batch[0].endpoint))
-            self._replies.refuse(batch[0], "policy_failed", f"the policy failed: {type(error).__name__}: {error}")
+            self._blame(batch[0], error)
             return
         took = time.monotonic() - started
         self.answered_at = started + took
@@ -118,6 +118,16 @@ class Inference:
             self._metrics.request_seconds.observe(time.monotonic() - request.received)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("batch", extra=fields(rows=rows, clients=len(batch), infer_s=round(took, 6)))
+
+    def _blame(self, request: Request, error: Exception) -> None:
+        """Tells the client what it should mend itself, or that the policy failed."""
+        where = fields(peer=request.peer.hex(), endpoint=request.endpoint, reason=str(error))
+        if isinstance(error, UserError):
+            log.warning("refused by the policy", extra=where)
+            self._replies.refuse(request, "bad_request", str(error))
+        else:
+            log.error("the policy failed", exc_info=error, extra=where)
+            self._replies.refuse(request, "policy_failed", f"the policy failed: {type(error).__name__}: {error}")
 
     def _infer(self, batch: list[Request]) -> list[dict[str, np.ndarray]]:
         """One result a request, from one call of the policy."""

@@ -275,6 +275,30 @@ def test_actions_that_are_not_finite_are_an_error():
         client.get_action(observation())
 
 
+def test_what_the_policy_asks_the_user_to_mend_is_no_failure_of_the_policy(caplog):
+    def refuse(images: np.ndarray) -> None:
+        raise UserError("this policy knows no such instruction")
+
+    with serving(ConstantPolicy(refuse)) as server, PolicyClient(server.endpoint) as client:
+        with pytest.raises(RemotePolicyError, match="knows no such instruction") as caught:
+            client.get_action(observation())
+        assert caught.value.code == "bad_request"
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_an_instruction_that_the_policy_never_learned_is_told_with_the_answer():
+    policy = ConstantPolicy()
+    policy.describe = lambda: {"name": "constant", "instructions": ["pick up the milk", "open the drawer"]}
+    with serving(policy) as server, PolicyClient(server.endpoint) as client:
+        assert "warning" not in client.get_action(observation())[1]
+        unheard = observation() | {"language": {"task": [["pick up a cup of milk"]]}}
+        assert "nearest that it knows is 'pick up the milk'" in client.get_action(unheard)[1]["warning"]
+        remote = RemotePolicy(server.endpoint)
+        with pytest.warns(UserWarning, match="never learned 'close it'"):
+            remote.act(np.zeros((1, 2, 32, 32, 3), np.uint8), None, ["close it"])
+        remote.close()
+
+
 def test_a_wrong_token_opens_nothing():
     with serving(ConstantPolicy(), token="secret") as server:
         for token in (None, "wrong", "sécret"):
