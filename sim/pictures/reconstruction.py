@@ -10,10 +10,9 @@ from demos.dataset import FrameDataset
 from sim.pictures.inputs import resize
 from sim.pictures.overlay import draw_tracks, moving
 from tokenizer.tracks.metrics import trajectory_metrics
-from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
+from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
 from training import checkpoint
-from training.typed_config import from_mapping
 
 SIDE, GAP = 192, 8
 """Pixels: of a panel, and between panels."""
@@ -28,9 +27,7 @@ def reconstructions(path: Path, count: int = 4) -> list[tuple[np.ndarray, str]]:
         UserError: not a tokenizer, or the data that it was validated (else trained) with are not on this machine.
     """
     saved = checkpoint.read(path, "motion_tokenizer")
-    model = MotionTokenizer(from_mapping(TokenizerConfig, saved.config["model"], str(path)))
-    checkpoint.load_weights(model, saved)
-    model.eval()
+    model = MotionTokenizer.load(path)
     training = saved.config["training"]
     frames = FrameDataset(
         training["val_datasets"] or training["train_datasets"],

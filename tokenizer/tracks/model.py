@@ -7,6 +7,7 @@ the pixels of a small window around where the point is: its motion.
 
 from dataclasses import asdict, dataclass, field
 from math import sqrt
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -19,6 +20,8 @@ from tokenizer.fsq import FSQ
 from tokenizer.tracks.head_loss import HeadParts, head_loss
 from tokenizer.tracks.motion import logits_to_velocities, motion_classes, points_to_velocities, velocities_to_points
 from tokenizer.transformer import TransformerDecoder, TransformerEncoder, causal_mask, diagonal_mask
+from training import checkpoint
+from training.typed_config import from_mapping
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,12 @@ class Decoder(nn.Module):
 
 
 class MotionTokenizer(nn.Module):
-    """Encodes and decodes motion; ``config`` says for which views, tracks and horizon."""
+    """Encodes and decodes motion; ``config`` says for which views, tracks and horizon.
+
+    >>> tokenizer = MotionTokenizer.load("runs/motion_tokenizer/mine/latest.safetensors")  # doctest: +SKIP
+    >>> indices = tokenizer.tokenize(tracks)                                               # doctest: +SKIP
+    >>> again = tokenizer.reconstruct(indices, tracks[:, :, :1])                           # doctest: +SKIP
+    """
 
     def __init__(self, config: TokenizerConfig):
         super().__init__()
@@ -138,6 +146,42 @@ class MotionTokenizer(nn.Module):
         self.quantize = FSQ(config.hidden_dim, config.codebook_size)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "MotionTokenizer":
+        """The trained tokenizer of a checkpoint, frozen and in eval mode; CheckpointError for anything else."""
+        found = checkpoint.read(path, "motion_tokenizer")
+        model = cls(from_mapping(TokenizerConfig, found.config["model"], str(path)))
+        checkpoint.load_weights(model, found)
+        return model.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def tokenize(self, tracks: Tensor) -> Tensor:
+        """Trajectories (b, v, t + 1, n, 2), (row, col) in [-1, 1] -> indices (b, s), int64.
+
+        Raises:
+            UserError: the tracks are not of the views, points and length that the tokenizer is for.
+        """
+        c = self.config
+        wanted = (len(c.views), c.track_pred_horizon, c.num_tracks, 2)
+        if tracks.shape[1:] != wanted:
+            raise UserError(f"tracks must have shape (b, {', '.join(map(str, wanted))}), not {tuple(tracks.shape)}")
+        return self.encode(points_to_velocities(tracks))[1]
+
+    @torch.no_grad()
+    def reconstruct(self, indices: Tensor, init_points: Tensor) -> Tensor:
+        """Indices (b, s) and the points they start from (b, v, 1, n, 2) -> trajectories (b, v, t + 1, n, 2).
+
+        Raises:
+            UserError: there are not as many indices, or points, as the tokenizer makes.
+        """
+        c = self.config
+        if indices.ndim != 2 or indices.shape[1] != c.num_codes:
+            raise UserError(f"indices must have shape (b, {c.num_codes}), not {tuple(indices.shape)}")
+        wanted = (len(indices), len(c.views), 1, c.num_tracks, 2)
+        if init_points.shape != wanted:
+            raise UserError(f"init_points must have shape {wanted}, not {tuple(init_points.shape)}")
+        return self.decode_points(self.quantize.indices_to_codes(indices), init_points)
 
     def encode(self, velocities: Tensor) -> tuple[Tensor, Tensor]:
         """(b, v, t, n, 2) -> codes (b, s, dim), indices (b, s)."""
