@@ -6,8 +6,9 @@ from torch import nn
 
 from common.errors import UserError
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
-from policy.vision import ResNet18, VisionConfig
+from policy.vision import VisionConfig
 from tokenizer.fsq import FSQ
+from tokenizer.resnet import ResNet18
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 from training import checkpoint
 from training.checkpoint import Checkpoint

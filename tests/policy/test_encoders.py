@@ -9,7 +9,8 @@ import torch
 from common.errors import UserError
 from policy.augment import OFF, AugmentConfig, jitter, shift, to_float
 from policy.text import PreprocessedText, TextConfig, WordsEncoder
-from policy.vision import ResNet18, SmallEncoder, VisionConfig
+from policy.vision import SmallEncoder, VisionConfig
+from tokenizer.resnet import ResNet18
 
 SMALL = VisionConfig("small", 32, channels=(8, 8), embed_dim=12, keypoints=4)
 
@@ -51,7 +52,7 @@ def test_keypoints_are_found_where_the_feature_is() -> None:
 
 
 def test_resnet18_takes_torchvision_names_and_refuses_others(tmp_path: Path) -> None:
-    source, target = ResNet18(VisionConfig(image_size=64)), ResNet18(VisionConfig(image_size=64))
+    source, target = ResNet18(64), ResNet18(64)
     names = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
     weights = {"fc.weight": torch.zeros(1)}
     for name, tensor in source.state_dict().items():
