@@ -23,32 +23,8 @@ from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
 from policy.text import TextConfig
 from policy.vision import VisionConfig
-from tokenizer.tracks.model import TokenizerConfig
+from tokenizer.tracks.published import model_weights, tokenizer_config
 from training.checkpoint import Checkpoint, CheckpointError, load_weights
-
-
-def tokenizer_config(c: Mapping[str, Any]) -> TokenizerConfig:
-    """The published tokenizer config, as far as it determines the model."""
-    loss = c["loss"]
-    if list(loss["cls_img_size"]) != list(c["img_shape"]):
-        raise CheckpointError("loss.cls_img_size differs from img_shape; such tokenizers are not supported")
-    return TokenizerConfig(
-        views=tuple(c["cond_cameraviews"]),
-        num_tracks=c["num_tracks"],
-        track_pred_horizon=c["track_pred_horizon"],
-        img_shape=tuple(c["img_shape"]),
-        rel_cls_img_size=tuple(loss["rel_cls_img_size"]),
-        hidden_dim=c["hidden_dim"],
-        num_heads=c["num_heads"],
-        num_layers=c["num_layers"],
-        attn_pdrop=c["attn_pdrop"],
-        codebook_size=c["codebook_size"],
-        decoder_mlp_hidden_dim=c["decoder_mlp_hidden_dim"],
-        causal_encoder=c["causal_encoder"],
-        per_view=c["per_view"],
-        cond_on_img=c["cond_on_img"],
-        loss_weights=dict(loss["loss_weights"]),
-    )
 
 
 def vision_config(c: Mapping[str, Any]) -> VisionConfig:
@@ -93,15 +69,6 @@ def inverse_config(c: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Invers
         vision_encoder=vision_config(c["vision_encoder"]),
         text_encoder=TextConfig("preprocessed"),
     )
-
-
-def model_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published names -> ours; drops masks and tables that follow from the config."""
-    return {
-        name.removeprefix("_orig_mod."): tensor
-        for name, tensor in weights.items()
-        if not name.endswith((".attn_mask", ".inv_freq"))
-    }
 
 
 def convert(path: Path, text_embeddings: Mapping[str, Tensor] | None = None) -> Amplify:

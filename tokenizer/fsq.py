@@ -1,6 +1,6 @@
 """Finite scalar quantisation (Mentzer et al., 2023) with AMPLIFY's table of levels; computed in float32 always."""
 
-from math import floor, log2
+from math import prod
 
 import torch
 import vector_quantize_pytorch
@@ -8,16 +8,32 @@ from torch import Tensor
 
 from common.errors import UserError
 
-LEVELS: dict[int, list[int]] = {
-    4: [5, 3],
-    6: [8, 8],
-    8: [8, 6, 5],
-    9: [8, 8, 8],
-    10: [8, 5, 5, 5],
-    11: [8, 8, 6, 5],
-    12: [7, 5, 5, 5, 5],
+LEVELS: dict[int, tuple[int, ...]] = {
+    16: (5, 3),
+    64: (8, 8),
+    256: (8, 6, 5),
+    512: (8, 8, 8),
+    1024: (8, 5, 5, 5),
+    2048: (8, 8, 6, 5),
+    4096: (7, 5, 5, 5, 5),
 }
-"""Quantisation levels by floor(log2(nominal codebook size)); their product is the real number of codes."""
+"""Quantisation levels by nominal codebook size; their product is the number of codes that there are."""
+
+
+def check_codebook_size(size: int) -> None:
+    """Raises UserError for a nominal codebook size that has no levels."""
+    if size not in LEVELS:
+        raise UserError(f"codebook_size {size} has no level table; use one of {', '.join(map(str, LEVELS))}")
+
+
+def actual_codebook_size(size: int) -> int:
+    """Codes that there are for a nominal codebook size.
+
+    >>> actual_codebook_size(2048)
+    1920
+    """
+    check_codebook_size(size)
+    return prod(LEVELS[size])
 
 
 class FSQ(vector_quantize_pytorch.FSQ):
@@ -28,18 +44,23 @@ class FSQ(vector_quantize_pytorch.FSQ):
     """
 
     def __init__(self, dim: int, codebook_size: int):
-        power = floor(log2(codebook_size)) if codebook_size > 0 else 0
-        if power not in LEVELS:
-            sizes = ", ".join(str(2**p) for p in LEVELS)
-            raise UserError(f"codebook_size {codebook_size} has no level table; use one of {sizes}")
-        super().__init__(LEVELS[power], dim=dim)
-        self.num_codes = self.codebook_size
+        check_codebook_size(codebook_size)
+        super().__init__(list(LEVELS[codebook_size]), dim=dim)
+        self.levels = LEVELS[codebook_size]
+        self.num_codes = actual_codebook_size(codebook_size)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(b, s, dim) -> codes (b, s, dim) with a straight-through gradient, indices (b, s) int64."""
         with torch.autocast(z.device.type, enabled=False):
             codes, indices = super().forward(z.float())
         return codes, indices.long()
+
+    def bounded(self, z: Tensor) -> Tensor:
+        """(b, s, dim) -> the squashed values (b, s, digits) whose nearest integers are the code's digits."""
+        with torch.autocast(z.device.type, enabled=False):
+            half = (self._levels - 1) * 1.001 / 2
+            offset = torch.where(self._levels % 2 == 0, 0.5, 0.0)
+            return (self.project_in(z.float()) + (offset / half).atanh()).tanh() * half - offset
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
         """(b, s) integers -> codes (b, s, dim); the same vectors as ``forward`` gives for these indices."""

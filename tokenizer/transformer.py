@@ -132,8 +132,8 @@ class DecoderBlock(nn.Module):
         self.ln_4 = nn.LayerNorm(dim, bias=bias)
         self.mlp_2 = MLP(dim, dropout, bias)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        x = x + self.self_attn(self.ln_1(x), None)
+    def forward(self, x: Tensor, condition: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.self_attn(self.ln_1(x), mask)
         x = x + self.mlp(self.ln_2(x))
         x = x + self.cross_attn(self.ln_3(x), condition)
         return x + self.mlp_2(self.ln_4(x))
@@ -204,13 +204,27 @@ class TransformerEncoder(_Stack):
 
 
 class TransformerDecoder(_Stack):
-    """Queries (b, t, dim) that attend to each other and to a condition (b, c, dim) of any length -> (b, t, dim)."""
+    """Queries (b, t, dim) that attend to each other under ``mask`` (length, length) and to all of a condition
+    (b, c, dim) of any length -> (b, t, dim)."""
 
-    def __init__(self, length: int, dim: int, layers: int, heads: int, dropout: float = 0.1, bias: bool = False):
+    mask: Tensor | None
+
+    def __init__(
+        self,
+        length: int,
+        dim: int,
+        layers: int,
+        heads: int,
+        dropout: float = 0.1,
+        bias: bool = False,
+        mask: Tensor | None = None,
+    ):
         super().__init__(length, dim, [DecoderBlock(dim, heads, dropout, bias) for _ in range(layers)], dropout, bias)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        mask = None if self.mask is None else self.mask[: x.shape[1], : x.shape[1]]
         x = self.embed(x)
         for block in self.transformer.h:
-            x = block(x, condition)
+            x = block(x, condition, mask)
         return self.transformer.ln_f(x)

@@ -1,5 +1,6 @@
 """Reading the golden data: what the published implementation computes with random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tokenizer.tracks.model import MotionTokenizer
+from tokenizer.tracks.published import tokenizer_config
 
 
 def load(golden: Path, name: str) -> dict[str, Any]:
@@ -27,10 +29,15 @@ def load_published(module: nn.Module, weights: dict[str, Tensor], absent: str = 
     return module.eval()
 
 
-def tokenizer(golden: Path, name: str) -> tuple[MotionTokenizer, dict[str, Any]]:
-    from policy.import_official import tokenizer_config
-
+def tokenizer(golden: Path, name: str, **changed: Any) -> tuple[MotionTokenizer, dict[str, Any]]:
+    """The published model ``name``, with ``changed`` options, and what the file holds."""
     data = load(golden, name)
-    model = MotionTokenizer(tokenizer_config(data["config"]))
-    load_published(model, data["state_dict"])
+    weights = data["state_dict"]
+    if data["config"]["cond_on_img"]:
+        # the vision encoder's weights are stored once, in the bundle
+        bundle = load(golden, "bundle_gaussian")["model"]
+        prefix = "img_encoder."
+        weights |= {name.replace(prefix, "vis_enc.", 1): w for name, w in bundle.items() if name.startswith(prefix)}
+    model = MotionTokenizer(replace(tokenizer_config(data["config"]), **changed))
+    load_published(model, weights)
     return model, data

@@ -61,7 +61,13 @@ def classes_to_velocities(classes: Tensor, size: Size, window: Size) -> Tensor:
     return torch.stack([row / size[0] * 2, column / size[1] * 2], -1)
 
 
-def logits_to_velocities(logits: Tensor, size: Size, window: Size) -> Tensor:
+def expected_velocities(logits: Tensor, size: Size, window: Size) -> Tensor:
+    """(..., classes) -> (..., 2): mean velocity over the classes; parts of a pixel, with a gradient."""
+    classes = torch.arange(window[0] * window[1], device=logits.device)
+    return logits.float().softmax(-1) @ classes_to_velocities(classes, size, window)
+
+
+def likeliest_velocities(logits: Tensor, size: Size, window: Size) -> Tensor:
     """(..., classes) -> (..., 2): velocity of the likeliest class (the first of equals); carries no gradient."""
     # softmax before argmax, as published: values that differ only below float resolution become ties there
     return classes_to_velocities(logits.detach().softmax(-1).argmax(-1), size, window)

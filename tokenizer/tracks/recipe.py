@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.errors import UserError
 from demos.dataset import FrameDataset
 from demos.spec import Mode
-from tokenizer.tracks.metrics import metrics_beside_still, metrics_text, motion_explained, perplexity
+from tokenizer.tracks.chosen_tracks import choose_tracks
+from tokenizer.tracks.metrics import code_usage, metrics_beside_still, metrics_text, motion_explained
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 from tokenizer.tracks.motion import points_to_velocities
 from training.config import TrainingConfig
@@ -24,7 +26,18 @@ class TokenizerTraining(TrainingConfig):
 
     model: TokenizerConfig = field(default_factory=TokenizerConfig)
     loss_tracks: int | None = None
-    """look at the loss of this many tracks, drawn anew for each step, instead of all"""
+    """look at the loss of this many tracks of each sample and view, drawn anew for each step, instead of all"""
+    loss_moving_share: float = 0.0
+    """draw this share of them from the tracks that move by a pixel or more; the loss is reweighted, so that on average
+    it stays the same. Less than 1."""
+
+    def __post_init__(self) -> None:
+        if self.loss_tracks is not None and not 1 <= self.loss_tracks <= self.model.num_tracks:
+            raise UserError(f"loss_tracks is {self.loss_tracks}; there are 1 to {self.model.num_tracks} to choose from")
+        if not 0 <= self.loss_moving_share < 1:
+            raise UserError(f"loss_moving_share is {self.loss_moving_share}; it must be at least 0 and less than 1")
+        if self.loss_moving_share and self.loss_tracks is None:
+            raise UserError("loss_moving_share needs loss_tracks, the number of tracks that a step looks at")
 
 
 def track_frames(
@@ -64,17 +77,19 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
         return {"points": torch.from_numpy(self.frames.frames_in_batch(indices)["tracks"])}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        points, tracks = batch["points"], None
-        if self.config.loss_tracks is not None:
-            tracks = torch.randperm(self.config.model.num_tracks, device=points.device)[: self.config.loss_tracks]
-        loss, indices = self.model(points, tracks)
-        return loss, {"codes_in_batch": torch.as_tensor(float(indices.unique().numel()))}
+        c = self.config
+        points, chosen = batch["points"], None
+        if c.loss_tracks is not None:
+            pixel = 2 / max(c.model.img_shape)
+            chosen = choose_tracks(points, c.loss_tracks, c.loss_moving_share, pixel)
+        result = self.model(points, chosen)
+        return result.loss, {**result.terms, "codes_in_batch": torch.as_tensor(float(result.indices.unique().numel()))}
 
     def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
         """How well trajectories are reconstructed; and ``codes``, the indices they were encoded to."""
         assert isinstance(model, MotionTokenizer)
         points = torch.from_numpy(self.validation_frames.frames_in_batch(indices)["tracks"]).to(device)
-        loss, _ = model(points)
+        loss = model(points).loss
         codes, code_indices = model.encode(points_to_velocities(points))
         reconstructed = model.decode_points(codes, points[:, :, :1])
         c = model.config
@@ -84,10 +99,9 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
     def summarize(self, parts: list[Measures]) -> dict[str, float]:
         """Means; and how many codes are used over all batches, how evenly."""
         codes = torch.cat([part.pop("codes") for part in parts])
-        spread, _ = perplexity(codes, self.config.model.codebook_size)
+        counts = torch.bincount(codes.flatten(), minlength=self.config.model.actual_codebook_size)
         measures = super().summarize(parts)
-        measures |= {"perplexity": spread, "codes_used": float(codes.unique().numel())}
-        return measures | motion_explained(measures)
+        return measures | motion_explained(measures) | code_usage(counts)
 
     def tell(self, measures: dict[str, float], prefix: str = "") -> str:
         return metrics_text(measures, prefix)

@@ -10,7 +10,7 @@ from tokenizer.fsq import FSQ, LEVELS
 from tokenizer.tracks import metrics, motion
 from tokenizer.transformer import causal_mask, diagonal_mask
 
-VARIANTS = ["joint_causal", "joint_full", "perview_full", "perview_diag"]
+VARIANTS = ["joint_causal", "joint_full", "perview_full", "perview_diag", "joint_condimg"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -18,29 +18,32 @@ VARIANTS = ["joint_causal", "joint_full", "perview_full", "perview_diag"]
 def test_golden_tokenizer(golden: Path, variant: str) -> None:
     model, data = tokenizer(golden, f"tokenizer_{variant}")
     inputs, outputs = data["inputs"], data["outputs"]
+    images = inputs.get("cond_images")
 
-    z = model.encoder(inputs["x"])
-    codes, indices = model.encode(inputs["x"])
+    z = model.features(inputs["x"], images)
+    codes, indices = model.encode(inputs["x"], images)
     assert close(z, outputs["z"])
     assert close(model.quantize.project_in(z), outputs["z_project_in"])
-    half_width = torch.tensor(LEVELS[8]) // 2
+    half_width = torch.tensor(LEVELS[256]) // 2
     assert close(model.quantize.quantize(outputs["z_project_in"]), outputs["z_bounded"].round() / half_width)
+    assert close(model.quantize.bounded(z), outputs["z_bounded"])
     assert torch.equal(indices, outputs["indices"].long())
     assert close(codes, outputs["codes"])
     assert close(model.quantize.indices_to_codes(indices), outputs["indices_to_codes"])
 
     assert close(model.decoder(codes).flatten(1, 3), outputs["rel_logits"])
     assert close(model.decode(codes), outputs["x_recon"])
-    loss, _ = model(inputs["traj"])
-    assert close(loss, outputs["loss"])
+    assert close(model(inputs["traj"], images=images).loss, outputs["loss"])
 
 
 @torch.no_grad()
 def test_golden_decoding_a_few_tracks_gives_their_part_of_the_whole(golden: Path) -> None:
     model, data = tokenizer(golden, "tokenizer_joint_causal")
-    tracks = torch.tensor([3, 0, 11])
     codes = data["outputs"]["codes"]
-    assert close(model.decoder(codes, tracks), model.decoder(codes)[:, :, :, tracks], 1e-6)
+    tracks = torch.stack([torch.randperm(16)[:3] for _ in range(4)]).view(2, 2, 3)
+    whole = model.decoder(codes)
+    wanted = whole.gather(3, tracks[:, :, None, :, None].expand(-1, -1, whole.shape[2], -1, whole.shape[-1]))
+    assert close(model.decoder(codes, tracks), wanted, 1e-6)
 
 
 @pytest.mark.parametrize("size", [16, 64, 256, 512, 1024, 2048, 4096])
@@ -49,7 +52,7 @@ def test_golden_fsq(golden: Path, size: int) -> None:
     fsq = FSQ(24, size)
     fsq.load_state_dict(case["state_dict"])
     codes, indices = fsq(case["z"])
-    assert LEVELS[size.bit_length() - 1] == case["levels"]
+    assert list(LEVELS[size]) == case["levels"]
     assert fsq.num_codes == case["prod"]
     assert torch.equal(indices, case["indices"].long())
     assert close(codes, case["codes"])
@@ -75,9 +78,9 @@ def test_golden_motion_functions(golden: Path) -> None:
     case = functions["rel_cls_logits_to_diffs"]
     logits = case["logits"].unflatten(1, case["diffs"].shape[1:4])
     sizes = tuple(case["global_img_size"]), tuple(case["rel_cls_img_size"])
-    assert close(motion.logits_to_velocities(logits, *sizes), case["diffs"])
+    assert close(motion.likeliest_velocities(logits, *sizes), case["diffs"])
     ties = case["tie_logits"].unflatten(1, case["tie_diffs"].shape[1:4])
-    assert torch.equal(motion.logits_to_velocities(ties, (128, 128), (15, 15)) != 0, case["tie_diffs"] != 0)
+    assert torch.equal(motion.likeliest_velocities(ties, (128, 128), (15, 15)) != 0, case["tie_diffs"] != 0)
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c", "halfpixel"])
@@ -103,9 +106,9 @@ def test_golden_metrics(golden: Path) -> None:
         found = metrics.trajectory_metrics(case["pred"], case["gt"], tuple(case["img_size"]), per_pixel)
         assert found == pytest.approx(case["metrics"], rel=1e-4, abs=1e-6), name
     for case in functions["perplexity"].values():
-        value, normalised = metrics.perplexity(case["indices"], case["codebook_size"])
-        assert value == pytest.approx(case["perplexity"].item(), rel=1e-4)
-        assert normalised == pytest.approx(case["normalized"].item(), rel=1e-4)
+        usage = metrics.code_usage(torch.bincount(case["indices"].flatten(), minlength=case["codebook_size"]))
+        assert usage["perplexity"] == pytest.approx(case["perplexity"].item(), rel=1e-4)
+        assert usage["normalized_perplexity"] == pytest.approx(case["normalized"].item(), rel=1e-4)
 
 
 def test_golden_masks(golden: Path) -> None:
