@@ -6,6 +6,7 @@ The content of a sample is that of AMPLIFY's LiberoDataset (reference section 13
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from common.files import OpenFiles
 from demos.hdf5 import DemoFileError, DemoReader
 from demos.origin import Origin
 from demos.spec import Mode, chosen_episodes, parse_specs
-from demos.tracks import HOW_TO_GET_TRACKS, METHOD, TrackFileError, TrackReader, normalized, resampled, track_folder
+from demos.tracks import (
+    HOW_TO_GET_TRACKS,
+    METHOD,
+    Interpolation,
+    TrackFileError,
+    TrackReader,
+    normalized,
+    resampled,
+    track_folder,
+)
 
 KEYS = frozenset({"images", "proprio", "actions", "tracks", "text"})
 
@@ -61,6 +71,7 @@ class FrameDataset:
         views: tuple[str, ...] = VIEWS,
         action_horizon: int = HORIZON,
         track_horizon: int | None = None,
+        interpolation: Interpolation = "linear",
         track_method: str = METHOD,
         episodes_with_tracks_only: bool = True,
     ) -> None:
@@ -70,6 +81,7 @@ class FrameDataset:
         self.views = tuple(views)
         self.action_horizon = action_horizon
         self.track_horizon = track_horizon or action_horizon
+        self.interpolation: Interpolation = interpolation
         self.mode: Mode = mode or ("action" if "actions" in self.keys else "traj")
         self.episodes: list[EpisodeRef] = []
         self.texts: list[str] = []
@@ -242,13 +254,19 @@ class FrameDataset:
                     f"{ref.tracks} has tracks of {reader.shape[0]} frames, but the episode in {ref.file} has "
                     f"{ref.steps}: they belong to another collection; make the tracks again"
                 )
+            if reader.shape[1] < self.action_horizon:
+                raise TrackFileError(
+                    f"{ref.tracks} follows points for {reader.shape[1]} frames, but {self.action_horizon} are asked "
+                    "for; use a shorter horizon, or make the tracks again"
+                )
             sizes += [reader.image_size or ref.image_size] * len(self.views)
             for view in self.views:
                 tracks = reader.read(view, step)
                 points.append(tracks.points[0, : self.action_horizon])
                 vis.append(tracks.vis[0, : self.action_horizon])
-        paths = resampled(normalized(np.stack(points), np.array(sizes, np.float32)[:, None, None]), self.track_horizon)
-        visibility = resampled(np.stack(vis), self.track_horizon)
+        to_length = partial(resampled, length=self.track_horizon, method=self.interpolation)
+        paths = to_length(normalized(np.stack(points), np.array(sizes, np.float32)[:, None, None]))
+        visibility = to_length(np.stack(vis))
         shape = (len(indices), len(self.views))
         return paths.reshape(*shape, *paths.shape[1:]), visibility.reshape(*shape, *visibility.shape[1:])
 

@@ -9,6 +9,7 @@ take points as ``normalized`` gives them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -55,10 +56,21 @@ def normalized(points: np.ndarray, image_size: np.ndarray) -> np.ndarray:
     return np.clip(pixels, -1, 1, out=pixels)
 
 
-def resampled(values: np.ndarray, length: int) -> np.ndarray:
-    """Bring axis 1, time, to ``length`` by linear interpolation; the first and the last point stay what they are."""
+Interpolation = Literal["linear", "spline"]
+
+
+def resampled(values: np.ndarray, length: int, method: Interpolation = "linear") -> np.ndarray:
+    """Bring axis 1, time, to ``length`` by interpolation; the first and the last point stay what they are.
+
+    ``spline`` is the cubic one through all points (not-a-knot); of less than four points it is a parabola or a line.
+    """
     if values.shape[1] == length:
         return values
+    if method == "spline":
+        from scipy.interpolate import CubicSpline
+
+        spline = CubicSpline(np.linspace(0, 1, values.shape[1]), values, axis=1)
+        return spline(np.linspace(0, 1, length)).astype(values.dtype)
     place = np.linspace(0, values.shape[1] - 1, length)
     before = np.minimum(place.astype(int), values.shape[1] - 2)
     weight = (place - before).astype(np.float32).reshape(-1, *[1] * (values.ndim - 2))

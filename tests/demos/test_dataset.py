@@ -150,7 +150,9 @@ def test_views_of_different_size_are_refused(data: Path) -> None:
         dataset(data, "[libero_10:traj1, libero_goal:traj1]", keys={"images"})
 
 
-@pytest.mark.parametrize(("case", "action_horizon"), [("default", 16), ("horizon10_linear8", 10)])
+@pytest.mark.parametrize(
+    ("case", "action_horizon"), [("default", 16), ("horizon10_linear8", 10), ("horizon16_spline8", 16)]
+)
 def test_samples_agree_with_golden(tmp_path: Path, golden: Path, case: str, action_horizon: int) -> None:
     torch = pytest.importorskip("torch")
     loader = torch.load(golden / "loader.pt", weights_only=True)
@@ -172,6 +174,7 @@ def test_samples_agree_with_golden(tmp_path: Path, golden: Path, case: str, acti
         tracks_root=tmp_path,
         track_horizon=kwargs.get("track_pred_horizon"),
         action_horizon=action_horizon,
+        interpolation=kwargs.get("interp_method", "linear"),
     )
     samples = loader["cases"][case]["samples"]
     samples = samples.values() if isinstance(samples, dict) else samples
@@ -185,3 +188,8 @@ def test_samples_agree_with_golden(tmp_path: Path, golden: Path, case: str, acti
         if "vis" in expected:
             np.testing.assert_allclose(batch["vis"][0], expected["vis"].numpy()[..., 0], atol=1e-6)
         assert frames.texts == [sample["out"]["text"]]
+
+
+def test_tracks_that_end_too_soon_are_refused(data: Path) -> None:
+    with pytest.raises(TrackFileError, match="follows points for 16 frames, but 20 are asked for"):
+        dataset(data, keys={"tracks"}, action_horizon=20).frames_in_batch(np.array([0]))

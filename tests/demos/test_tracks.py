@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 import demos.tracks
-from demos.tracks import TrackFileError, TrackReader, Tracks, TrackWriter, normalized, resampled, track_folder
+from demos.tracks import (
+    Interpolation,
+    TrackFileError,
+    TrackReader,
+    Tracks,
+    TrackWriter,
+    normalized,
+    resampled,
+    track_folder,
+)
 from tests.demos.examples import make_tracks
 
 
@@ -101,12 +110,16 @@ def test_points_agree_with_golden(golden: Path) -> None:
     np.testing.assert_allclose(resampled(case["x4"].numpy(), 8), case["linear_8"].numpy(), atol=1e-5)
     found = resampled(case["x5"].flatten(0, 1).numpy(), 13)
     np.testing.assert_allclose(found, case["linear5_13"].flatten(0, 1).numpy(), atol=1e-5)
+    np.testing.assert_allclose(resampled(case["x4"].numpy(), 8, "spline"), case["spline_8"].numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("length", [2, 5, 9])
-def test_resampling_keeps_the_first_and_the_last_point(length: int) -> None:
-    values = make_tracks(steps=3, horizon=5)["agentview"].points
-    found = resampled(values, length)
+@pytest.mark.parametrize("method", ["linear", "spline"])
+@pytest.mark.parametrize("horizon", [2, 3, 5])
+def test_resampling_keeps_the_first_and_the_last_point(length: int, method: Interpolation, horizon: int) -> None:
+    values = make_tracks(steps=3, horizon=horizon)["agentview"].points
+    found = resampled(values, length, method)
+    assert found.dtype == values.dtype
     assert found.shape == (3, length, *values.shape[2:])
     np.testing.assert_allclose(found[:, [0, -1]], values[:, [0, -1]], atol=1e-6)
 

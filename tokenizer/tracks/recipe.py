@@ -43,15 +43,17 @@ class TokenizerTraining(TrainingConfig):
 def track_frames(
     config: TrainingConfig, datasets: tuple[str, ...], model: TokenizerConfig, mode: Mode = "traj"
 ) -> FrameDataset:
-    """The tracks of these datasets as the tokenizer wants them."""
+    """What the tokenizer encodes of these datasets: the tracks from every frame on, and its images if it sees any."""
     return FrameDataset(
         datasets,
         root=config.demos_root,
         tracks_root=config.tracks_root,
-        keys={"tracks"},
+        keys={"tracks", "images"} if model.cond_on_img else {"tracks"},
         mode=mode,
         views=model.views,
+        action_horizon=model.true_horizon,
         track_horizon=model.track_pred_horizon,
+        interpolation=model.interp_method,
     )
 
 
