@@ -35,7 +35,11 @@ class TrainingConfig:
     """largest norm of the gradient; 0 for any"""
     ema: float = 0.0
     """decay of the averaged weights, which are then the ones that are saved; 0 for none"""
+    amp: bool = True
+    """mixed precision, as ``precision`` says; false computes in float32"""
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    compile: bool = False
+    """compile the model (torch.compile): the first steps take minutes, all others less"""
     accelerator: str = "auto"
     devices: int | str = 1
     num_nodes: int = 1
@@ -45,11 +49,29 @@ class TrainingConfig:
     init_from: str | None = None
     """checkpoint of the same kind and size whose weights a new run starts from (fine-tuning)"""
     resume: bool = False
-    """continue the run of this name"""
+    """continue the latest run of this name; a new run whose name is taken is called RUN_NAME_1, RUN_NAME_2, ..."""
     log_interval: int = 50
     val_interval: int = 1000
     val_batches: int = 16
+    vis_interval: int = 5000
+    """steps between pictures, for trainers that draw any"""
     save_minutes: float = 5.0
+    """between updates of latest.safetensors and of what resuming needs"""
+    save_interval: int | None = None
+    """epochs between snapshots that are kept, EPOCH.safetensors"""
+    best_measure: str | None = None
+    """validation measure whose best checkpoint is kept as best.safetensors, for example loss"""
+    best_is: Literal["lowest", "highest"] = "lowest"
+    use_wandb: bool = False
+    """tell Weights & Biases what TensorBoard is told"""
+    wandb_project: str = "amplify"
+    wandb_entity: str | None = None
+    wandb_group: str | None = None
+
+    @property
+    def effective_precision(self) -> Literal["bf16-mixed", "16-mixed", "32-true"]:
+        """What is computed in, ``amp`` considered."""
+        return self.precision if self.amp else "32-true"
 
     @property
     def compute_device(self) -> str:
@@ -60,15 +82,16 @@ class TrainingConfig:
     @property
     def input_dtype(self) -> torch.dtype:
         """Of the images that models are given."""
-        return torch.bfloat16 if self.precision == "bf16-mixed" else torch.float32
+        return torch.bfloat16 if self.effective_precision == "bf16-mixed" else torch.float32
 
-    def run_folder(self, kind: str) -> Path:
-        """Where a trainer of this ``kind`` keeps the run."""
-        return Path(self.runs_root) / kind / self.run_name
+    def runs_folder(self, kind: str) -> Path:
+        """Where a trainer of this ``kind`` keeps its runs."""
+        return Path(self.runs_root) / kind
 
 
 MAY_CHANGE_ON_RESUME = {
     *("num_epochs", "max_steps", "max_minutes", "resume", "threads", "devices", "num_nodes", "accelerator"),
     *("runs_root", "demos_root", "tracks_root", "val_datasets", "gpu_max_bs"),
-    *("log_interval", "val_interval", "val_batches", "save_minutes"),
+    *("log_interval", "val_interval", "val_batches", "vis_interval", "save_minutes", "save_interval", "compile"),
+    *("use_wandb", "wandb_project", "wandb_entity", "wandb_group"),
 }

@@ -4,7 +4,7 @@ Defaults are written once, in the dataclasses; the YAML files say only what diff
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,17 @@ class ConfigFiles:
     default: str = "default"
     """name of the file that is used when the command line names none"""
     prefix: str = ""
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """other names of settings, or of groups of them, that the command line may use"""
+
+    def setting(self, key: str, settings: Mapping[str, Any]) -> str:
+        """The full name of a setting on the command line: aliases are replaced, and what is no setting itself but one
+        of the model is taken as that."""
+        for alias in sorted(self.aliases, key=len, reverse=True):
+            if key == alias or key.startswith(f"{alias}."):
+                return self.aliases[alias] + key.removeprefix(alias)
+        name = key.partition(".")[0]
+        return f"model.{key}" if name not in settings and name in settings.get("model", {}) else key
 
 
 def defaults(cls: type) -> dict[str, Any]:
@@ -64,9 +75,11 @@ def parse(cls: type[T], files: ConfigFiles, argv: Sequence[str], *, command: str
             raise UserError(f"cannot read the argument {argument!r}; settings are written key=value, see --help")
         else:
             overrides.append(argument)
+    settings = defaults(cls)
+    overrides = [f"{files.setting(key, settings)}={value}" for key, _, value in (o.partition("=") for o in overrides)]
     if config_name not in names:
         raise UserError(f"no config named {config_name!r} in {files.folder}; there are {', '.join(names)}")
-    ConfigStore.instance().store("base", defaults(cls))
+    ConfigStore.instance().store("base", settings)
     try:
         with initialize_config_dir(str(files.folder.resolve()), version_base=None):
             config = compose(config_name, [] if show_help else overrides)

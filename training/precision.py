@@ -20,4 +20,5 @@ class Autocast(MixedPrecision):
 
 def precision_plugin(config: TrainingConfig) -> Precision:
     """What Fabric computes with; 16-mixed brings a loss scaler, on a CPU too."""
-    return Precision() if config.precision == "32-true" else Autocast(config.precision, config.compute_device)
+    precision = config.effective_precision
+    return Precision() if precision == "32-true" else Autocast(precision, config.compute_device)

@@ -1,13 +1,18 @@
-"""What a training run tells: a live line on a terminal, plain lines elsewhere, a log file and TensorBoard scalars."""
+"""What a training run tells: a live line on a terminal, plain lines elsewhere, a log file, curves and pictures."""
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from torch import Tensor
+
+from training.config import TrainingConfig
+from training.curves import Curves
 
 
 def duration(seconds: float) -> str:
@@ -21,23 +26,24 @@ def duration(seconds: float) -> str:
 
 
 class Reporter:
-    """``folder`` gets ``log.txt`` and TensorBoard's files; without one (all but the first process) nothing is told."""
+    """``folder`` gets ``log.txt`` and what ``Curves`` writes; without one (all but the first process) nothing is told.
 
-    def __init__(self, folder: Path | None, title: str):
-        self.folder, self.title = folder, title
+    ``first_step`` is the step that the run goes on from.
+    """
+
+    def __init__(self, config: TrainingConfig, folder: Path | None, title: str, first_step: int = 0):
+        self.config, self.folder, self.title = config, folder, title
         self._progress: Progress | None = None
         self._sums: dict[str, Tensor | float] = {}
-        self._count = self._samples = self._step = 0
+        self._count = self._samples = 0
+        self._step = first_step
         self._since = time.monotonic()
-        self._status = ""
+        self._status = self._clock = ""
 
     def __enter__(self) -> "Reporter":
         if self.folder is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._curves = Curves(self.config, self.folder, self._step)
             self._log = (self.folder / "log.txt").open("a")
-            self._board = SummaryWriter(str(self.folder))
             console = Console(stderr=True)
             if console.is_terminal:
                 columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
@@ -53,7 +59,7 @@ class Reporter:
             self._progress.stop()
         if self.folder is not None:
             self._log.close()
-            self._board.close()
+            self._curves.close()
 
     def line(self, text: str) -> None:
         """One line to the terminal or stderr, and into the log."""
@@ -91,10 +97,27 @@ class Reporter:
         self._sums, self._count, self._samples, self._since = {}, 0, 0, time.monotonic()
         if self.folder is None:
             return values
-        for name, value in values.items():
-            self._board.add_scalar(name, value, self._step)
+        self._curves.scalars(values, self._step)
         told = values if text is None else {name: value for name, value in values.items() if name not in extra}
-        words = [f"{name} {value:.4g}" for name, value in told.items()] + ([] if text is None else [text])
+        words = [*filter(None, [_words(told)]), *([] if text is None else [text])]
         self._status = " ".join(words).partition("\n")[0]
         self.line(f"step {self._step} {self._clock} {' '.join(words)}")
         return values
+
+    def tell(self, values: Mapping[str, float]) -> None:
+        """Tells values of their own, beside the means of steps."""
+        if self.folder is None:
+            return
+        self._curves.scalars(values, self._step)
+        self.line(f"step {self._step} {self._clock} {_words(values)}")
+
+    def pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
+        """Shows (h, w, 3) uint8 pictures of the present step by name."""
+        if self.folder is None:
+            return
+        for path in self._curves.pictures(pictures, self._step):
+            self.line(f"step {self._step} drew {path}")
+
+
+def _words(values: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in values.items())

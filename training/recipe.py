@@ -42,7 +42,11 @@ class Recipe(ABC, Generic[Config]):
 
     @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean loss of ``self.model`` on a part of a batch, and further measures (scalars)."""
+        """Mean loss of ``self.model`` on a part of a batch, and further measures.
+
+        Of those, scalars are averaged over the parts of a batch; vectors are counts, which are added up over the parts
+        of a batch and over an epoch, and which ``of_counts`` makes scalars of.
+        """
 
     @abstractmethod
     def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
@@ -63,6 +67,19 @@ class Recipe(ABC, Generic[Config]):
     def tell(self, measures: dict[str, float], prefix: str = "") -> str:
         """The measures as a person reads them, in one line or more; ``prefix`` goes before each name."""
         return " ".join(f"{prefix}{name} {value:.4g}" for name, value in measures.items())
+
+    def of_counts(self, counts: dict[str, Tensor]) -> dict[str, float]:
+        """Measures of the counts that ``loss`` gave, added up over a step or an epoch."""
+        return {}
+
+    def training_measures(self, batch: Batch) -> Measures:
+        """Further measures of ``self.model``, in eval mode, on a part of a training batch; taken whenever it is told
+        how training goes."""
+        return {}
+
+    def pictures(self, model: nn.Module, device: torch.device) -> dict[str, np.ndarray]:
+        """What ``model`` does, as pictures (h, w, 3) uint8 by name."""
+        return {}
 
     @abstractmethod
     def saved_config(self) -> dict[str, Any]:

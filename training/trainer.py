@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil, cos, isfinite, pi
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from common.files import replacing
-from training import checkpoint
+from training import checkpoint, runs
 from training.config import MAY_CHANGE_ON_RESUME
 from training.data_order import DataOrder
 from training.precision import precision_plugin
@@ -50,7 +52,6 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config, self.recipe = config, recipe
-        self.folder = config.run_folder(recipe.kind)
         self.fabric = Fabric(
             accelerator=config.accelerator,
             devices=config.devices,
@@ -69,20 +70,36 @@ class Trainer:
         self.order = DataOrder(recipe.num_samples, config.batch_size, config.seed)
         self.step, self.elapsed = 0, 0.0
         self._saved_step: int | None = None
-        if config.init_from and not config.resume:
+        self.epoch_counts: dict[str, Tensor] = {}
+        self.best: float | None = None
+        state = self._saved_state() if config.resume else None
+        if config.init_from and state is None:
             checkpoint.load_weights(recipe.model, checkpoint.read(config.init_from, recipe.kind))
         trained = [p for p in recipe.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, config.lr, config.adam_betas, weight_decay=config.weight_decay)
         self.average = copy.deepcopy(recipe.model).requires_grad_(False).eval() if config.ema else None
+        if config.compile:
+            recipe.model.compile()
         self.module, self.optimizer = self.fabric.setup(_Step(recipe), optimizer)
         if self.average is not None:
             self.average.to(self.fabric.device)
-        if config.resume:
-            self._resume()
-        elif (self.folder / "latest.state.pt").exists():
-            raise UserError(f"the run {self.folder} exists; continue it with resume=true or choose another run_name")
+        if state is not None:
+            self._resume(state)
+        elif not config.resume:
+            self.folder = self._new_folder()
+
+    def _new_folder(self) -> Path:
+        """A folder of its own for the run, which the first process chooses."""
+        runs_folder, name = self.config.runs_folder(self.recipe.kind), self.config.run_name
+        claimed = str(runs.claim(runs_folder, name)) if self.fabric.is_global_zero else ""
+        return Path(claimed if self.fabric.world_size == 1 else self.fabric.broadcast(claimed))
 
     # -- budgets and schedule
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the next step begins in."""
+        return self.step * self.config.batch_size // self.recipe.num_samples
 
     def progress(self) -> float:
         """Part of the budget that is used, 0 to 1."""
@@ -106,33 +123,38 @@ class Trainer:
         """Trains; returns the last validation measures. Ctrl-C and SIGTERM end it after the step at hand, saved."""
         saved = started = time.monotonic()
         before = self.elapsed
-        measures: dict[str, float] = {}
-        rank_zero = self.fabric.is_global_zero
-        with Reporter(self.folder if rank_zero else None, self.recipe.kind) as report, stop_signals() as stopped:
+        c, measures = self.config, dict[str, float]()
+        folder = self.folder if self.fabric.is_global_zero else None
+        if folder is not None:
+            with replacing(folder / "config.yaml") as file:
+                file.write_text(yaml.safe_dump(to_mapping(c), sort_keys=False))
+        with Reporter(c, folder, self.recipe.kind, self.step) as report, stop_signals() as stopped:
             report.line(self._describe())
-            if rank_zero:
-                text = yaml.safe_dump(to_mapping(self.config), sort_keys=False)
-                with replacing(self.folder / "config.yaml") as file:
-                    file.write_text(text)
             for batch in self._batches():
                 if self.progress() >= 1 or self._any(stopped.is_set()):
                     break
-                loss, metrics = self._optimise(batch)
+                epoch = self.epoch
+                loss, metrics, counts = self._optimise(batch)
                 self.step += 1
                 self.elapsed = self._same_everywhere(before + time.monotonic() - started)
-                report.step(self.step, self.progress(), self.elapsed, self.config.batch_size, loss, metrics)
-                if self.step % self.config.log_interval == 0:
-                    means = report.log({"lr": self.optimizer.param_groups[0]["lr"]})
+                report.step(self.step, self.progress(), self.elapsed, c.batch_size, loss, metrics)
+                if self.step % c.log_interval == 0:
+                    means = report.log(self._measures_of_step(batch, counts))
                     if not isfinite(means["loss"]):
                         raise UserError(f"the loss is {means['loss']} at step {self.step}; {self._diverged()}")
-                if self.step % self.config.val_interval == 0 and self.progress() < 1:
+                if self.epoch > epoch:
+                    self._end_epoch(report, measures)
+                if self.step % c.val_interval == 0 and self.progress() < 1:
                     measures = self._evaluate(report)
-                if time.monotonic() - saved > self.config.save_minutes * 60:
-                    self.save(measures)
+                if self.step % c.vis_interval == 0:
+                    self._draw(report)
+                if time.monotonic() - saved > c.save_minutes * 60:
+                    self.save("latest", measures)
                     saved = time.monotonic()
             if self.progress() >= 1:
                 measures = self._evaluate(report)
-            self.save(measures)
+                self._draw(report)
+            self.save("latest", measures)
             end = "finished" if self.progress() >= 1 else "stopped; continue with resume=true"
             report.line(
                 f"{end} at step {self.step} after {self.elapsed / 60:.1f} min: {self.folder}/latest.safetensors"
@@ -155,8 +177,9 @@ class Trainer:
                 following = loader.submit(load, step)
                 yield batch
 
-    def _optimise(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """One optimisation step on a batch, in parts; returns loss and measures (detached scalars on the device)."""
+    def _optimise(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """One optimisation step on a batch, in parts; returns loss, measures (detached scalars on the device) and
+        counts, which it also adds to the epoch's."""
         c = self.config
         seed = np.random.SeedSequence([c.seed, self.step, self.fabric.global_rank]).generate_state(1)[0]
         torch.manual_seed(int(seed))
@@ -166,6 +189,7 @@ class Trainer:
         size = len(next(iter(batch.values())))
         total: Tensor | float = 0.0
         sums: dict[str, Tensor] = {}
+        counts: dict[str, Tensor] = {}
         for i, rows in enumerate(torch.arange(size).chunk(self.parts)):
             part = self.fabric.to_device({name: values[rows[0] : rows[-1] + 1] for name, values in batch.items()})
             with self.fabric.no_backward_sync(self.module, enabled=i < self.parts - 1):
@@ -174,7 +198,10 @@ class Trainer:
                 self.fabric.backward(loss * share)
             total = total + loss.detach() * share
             for name, value in metrics.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() * share
+                if value.ndim:
+                    counts[name] = counts.get(name, 0) + value.detach()
+                else:
+                    sums[name] = sums.get(name, 0.0) + value.detach() * share
         if c.clip_grad:
             # gradients that are not finite are the loss scaler's business, and otherwise noticed in the weights
             sums["grad_norm"] = self.fabric.clip_gradients(  # type: ignore[assignment]
@@ -191,10 +218,39 @@ class Trainer:
                 torch._foreach_lerp_(averaged, current, 1 - decay)
                 for old, new in zip(self.average.buffers(), self.recipe.model.buffers(), strict=True):
                     old.copy_(new)
-        return total, sums  # type: ignore[return-value]
+        if self.fabric.world_size > 1:
+            counts = {name: self.fabric.all_reduce(value, reduce_op="sum") for name, value in counts.items()}  # type: ignore[misc]
+        for name, value in counts.items():
+            self.epoch_counts[name] = self.epoch_counts.get(name, 0) + value
+        return total, sums, counts  # type: ignore[return-value]
+
+    def _measures_of_step(self, batch: Batch, counts: dict[str, Tensor]) -> dict[str, float]:
+        """What is told of a step beside its loss: of its counts, and of the model as it is now on a part of it."""
+        part = {name: values[: self.recipe.validation_batch_size] for name, values in batch.items()}
+        model = self.recipe.model.eval()
+        with torch.no_grad(), self.fabric.autocast():
+            measures = self.recipe.training_measures(self.fabric.to_device(part))
+        model.train()
+        return {
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **{f"{name}_step": value for name, value in self.recipe.of_counts(counts).items()},
+            **{f"train/{name}": float(value) for name, value in measures.items()},
+        }
+
+    def _end_epoch(self, report: Reporter, measures: dict[str, float]) -> None:
+        """Tells the epoch's counts, and keeps a snapshot where one is due."""
+        of_epoch = {f"{name}_epoch": value for name, value in self.recipe.of_counts(self.epoch_counts).items()}
+        if of_epoch:
+            report.tell({"epoch": float(self.epoch), **of_epoch})
+        self.epoch_counts = {}
+        if self.config.save_interval and self.epoch % self.config.save_interval == 0:
+            self.save(str(self.epoch), measures)
+
+    def _model_to_keep(self) -> nn.Module:
+        return self.average if self.average is not None else self.recipe.model
 
     def _evaluate(self, report: Reporter) -> dict[str, float]:
-        model = self.average if self.average is not None else self.recipe.model
+        model = self._model_to_keep()
         training = model.training
         with torch.no_grad(), self.fabric.autocast():
             measures = self.recipe.evaluate(model.eval(), self.config.val_batches, self.fabric.device)
@@ -202,12 +258,35 @@ class Trainer:
         if measures:
             values = {f"val/{name}": value for name, value in measures.items()}
             report.log(values, self.recipe.tell(measures, prefix="val/"))
+            self._keep_best(measures)
         return measures
+
+    def _keep_best(self, measures: dict[str, float]) -> None:
+        name = self.config.best_measure
+        if name is None:
+            return
+        if name not in measures:
+            raise UserError(f"best_measure={name} is not measured in validation; there are {', '.join(measures)}")
+        sign = 1 if self.config.best_is == "lowest" else -1
+        if isfinite(measures[name]) and (self.best is None or sign * measures[name] < sign * self.best):
+            self.best = measures[name]
+            self.save("best", measures)
+
+    def _draw(self, report: Reporter) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        model = self._model_to_keep()
+        training = model.training
+        with torch.no_grad(), self.fabric.autocast():
+            pictures = self.recipe.pictures(model.eval(), self.fabric.device)
+        model.train(training)
+        report.pictures(pictures)
 
     # -- saving and resuming
 
-    def save(self, measures: dict[str, float]) -> None:
-        """Writes the state for ``resume`` and, from the averaged weights if there are, the checkpoint.
+    def save(self, name: str, measures: dict[str, float]) -> None:
+        """Writes the checkpoint of this name, from the averaged weights if there are; with ``latest`` also the state
+        for ``resume``.
 
         Raises:
             UserError: the weights are not finite any more; the files stay what they were.
@@ -216,18 +295,8 @@ class Trainer:
             raise UserError(f"the weights are not finite at step {self.step}; {self._diverged()}")
         if not self.fabric.is_global_zero:
             return
-        state = {
-            "config": to_mapping(self.config),
-            "built_on": self.recipe.built_on(),
-            "step": self.step,
-            "elapsed": self.elapsed,
-            "model": self.recipe.model.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
-        }
-        with replacing(self.folder / "latest.state.pt") as temporary:
-            torch.save(state, temporary)
+        if name == "latest":
+            self._save_state()
         info = {
             "data": {"train": list(self.config.train_datasets), "val": list(self.config.val_datasets)},
             "samples": self.recipe.num_samples,
@@ -238,10 +307,10 @@ class Trainer:
             **self.recipe.info(),
         }
         config = {**self.recipe.saved_config(), "training": to_mapping(self.config)}
-        weights = checkpoint.unique_weights(self.average if self.average is not None else self.recipe.model)
-        embeddings = self.recipe.text_embeddings()
-        checkpoint.save(self.folder / "latest.safetensors", self.recipe.kind, config, weights, info, embeddings)
-        self._saved_step = self.step
+        weights, embeddings = checkpoint.unique_weights(self._model_to_keep()), self.recipe.text_embeddings()
+        checkpoint.save(self.folder / f"{name}.safetensors", self.recipe.kind, config, weights, info, embeddings)
+        if name == "latest":
+            self._saved_step = self.step
 
     def _diverged(self) -> str:
         """What is on disk, and what to try."""
@@ -250,14 +319,34 @@ class Trainer:
             kept = f"{self.folder}/latest.safetensors keeps step {self._saved_step}"
         return f"{kept}; start another run with a lower lr or clip_grad=1"
 
-    def _resume(self) -> None:
+    def _save_state(self) -> None:
+        state = {
+            "config": to_mapping(self.config),
+            "built_on": self.recipe.built_on(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "epoch_counts": self.epoch_counts,
+            "best": self.best,
+            "model": self.recipe.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        with replacing(self.folder / "latest.state.pt") as temporary:
+            torch.save(state, temporary)
+
+    def _saved_state(self) -> dict[str, Any] | None:
+        """What the latest run of this name saved; None where it ended before it saved anything, and starts again."""
+        self.folder = runs.latest(self.config.runs_folder(self.recipe.kind), self.config.run_name)
         path = self.folder / "latest.state.pt"
         if not path.is_file():
-            raise UserError(f"there is no run to resume at {self.folder}; start it without resume=true")
+            return None
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}); start the run again under another name") from None
+
+    def _resume(self, state: dict[str, Any]) -> None:
         ours = to_mapping(self.config)
         built_on = self.recipe.built_on()
         may_change = MAY_CHANGE_ON_RESUME | set(built_on)
@@ -274,7 +363,8 @@ class Trainer:
                     f"{name}={ours[name]} is {digest}, {self.folder} was trained with {theirs}; a resumed run keeps "
                     f"what it builds on: put that file back or give another run_name"
                 )
-        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.step, self.elapsed, self.best = state["step"], state["elapsed"], state["best"]
+        self.epoch_counts = {name: counts.to(self.fabric.device) for name, counts in state["epoch_counts"].items()}
         self.recipe.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -291,9 +381,10 @@ class Trainer:
         budgets = [f"{self.max_steps} steps"] if self.max_steps is not None else []
         budgets += [f"{c.max_minutes:g} min"] if c.max_minutes is not None else []
         return (
-            f"{self.recipe.kind} '{c.run_name}': {trained / 1e6:.2f} M trained parameters, {self.recipe.num_samples} "
-            f"samples, batch {c.batch_size} in {self.parts} part(s), {self.fabric.world_size} device(s) "
-            f"({self.fabric.device}), {c.precision}, from step {self.step} up to {' or '.join(budgets)}"
+            f"{self.recipe.kind} '{self.folder.name}': {trained / 1e6:.2f} M trained parameters, "
+            f"{self.recipe.num_samples} samples, batch {c.batch_size} in {self.parts} part(s), "
+            f"{self.fabric.world_size} device(s) ({self.fabric.device}), {c.effective_precision}, "
+            f"from step {self.step} up to {' or '.join(budgets)}"
         )
 
     def _any(self, value: bool) -> bool:

@@ -19,6 +19,7 @@ from common.files import replacing
 from demos.dataset import FrameDataset
 from demos.tracks import HOW_TO_GET_TRACKS
 from policy.forward_dynamics import ForwardDynamics
+from tokenizer.tracks.evaluation import encoder_inputs
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
 from training.config import TrainingConfig
@@ -43,8 +44,8 @@ class CodeCache:
         """(frames, codes) int32: the tokenizer's codes for the true motion after every frame."""
 
         def codes(indices: np.ndarray) -> Tensor:
-            points = torch.from_numpy(tracks.frames_in_batch(indices)["tracks"]).to(self.device)
-            return model.encode(points_to_velocities(points))[1]
+            points, images = encoder_inputs(tracks.frames_in_batch(indices), self.device)
+            return model.encode(points_to_velocities(points), images)[1]
 
         model.to(self.device)
         return self._codes(tracks, codes, f"tokenizer {digest}")

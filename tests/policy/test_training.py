@@ -84,8 +84,12 @@ def test_a_checkpoint_says_what_made_it(trained: Path, kind: str) -> None:
 
 
 def test_a_run_is_not_overwritten(trained: Path) -> None:
-    with pytest.raises(UserError, match="resume=true"):
-        train_tokenizer.main([*tokenizer_overrides(), *common(trained)])
+    runs = [latest(trained, "motion_tokenizer", name) for name in ("twice", "twice_1")]
+    train_tokenizer.main([*tokenizer_overrides(), *common(trained, run="twice")])
+    first = runs[0].read_bytes()
+    train_tokenizer.main([*tokenizer_overrides(), *common(trained, run="twice", seed=1)])
+    assert runs[0].read_bytes() == first
+    assert checkpoint.read(runs[1], "motion_tokenizer").config["training"]["seed"] == 1
 
 
 @pytest.mark.parametrize("kind", TRAINERS)

@@ -26,7 +26,7 @@ def test_a_mapping_is_what_json_gives_back() -> None:
         ({"num_trakcs": 4}, "unknown setting 'num_trakcs'"),
         ({"num_tracks": "many"}, "num_tracks must be int, not 'many'"),
         ({"img_shape": [128]}, "img_shape must have 2 entries"),
-        ({"cond_on_img": True}, "image-conditioned tokenizers are not supported"),
+        ({"cond_cls": True}, "needs cond_on_img=true"),
         ({"causal_encoder": "sideways"}, "use true, false or diag"),
         ({"views": ["top"]}, "loss_weights has no entry for the view 'top'"),
     ],

@@ -53,7 +53,9 @@ STILL = "still/"
 """Begins, after the view's, the name of what standing still would be measured as."""
 
 
-def metrics_beside_still(predicted: Tensor, truth: Tensor, size: Size, views: Sequence[str]) -> dict[str, float]:
+def metrics_beside_still(
+    predicted: Tensor, truth: Tensor, size: Size, views: Sequence[str], per_pixel: bool = False
+) -> dict[str, float]:
     """``trajectory_metrics`` of (b, v, t, n, 2) trajectories and of points that stay where they start.
 
     Over all views (``delta_auc``, ``still/delta_auc``) and for each (``agentview/delta_auc``,
@@ -63,8 +65,9 @@ def metrics_beside_still(predicted: Tensor, truth: Tensor, size: Size, views: Se
     parts = {"": slice(None)} | {f"{view}/": slice(i, i + 1) for i, view in enumerate(views)}
     metrics: dict[str, float] = {}
     for part, of in parts.items():
-        metrics |= {part + name: x for name, x in trajectory_metrics(predicted[:, of], truth[:, of], size).items()}
-        baseline = trajectory_metrics(still[:, of], truth[:, of], size)
+        found = trajectory_metrics(predicted[:, of], truth[:, of], size, per_pixel)
+        baseline = trajectory_metrics(still[:, of], truth[:, of], size, per_pixel)
+        metrics |= {part + name: x for name, x in found.items()}
         metrics |= {f"{part}{STILL}{name}": x for name, x in baseline.items() if name != "nonzero_gt_percent"}
     return metrics
 

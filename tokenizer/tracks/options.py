@@ -73,7 +73,7 @@ class TokenizerConfig:
     decoder_mlp_hidden_dim: int = 256
     decoder_pos_scale: float = 1.0
     """factor of the decoder's track and view embeddings; less keeps it from learning a template by heart"""
-    causal_encoder: bool | Literal["diag"] = True
+    causal_encoder: bool | str = True
     """True: causal; False: full; "diag": each time step alone"""
     per_view: bool = False
     """codes for each view apart, one view after the other"""

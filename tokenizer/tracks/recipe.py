@@ -12,12 +12,18 @@ from common.errors import UserError
 from demos.dataset import FrameDataset
 from demos.spec import Mode
 from tokenizer.tracks.chosen_tracks import choose_tracks
+from tokenizer.tracks.evaluation import encoder_inputs
 from tokenizer.tracks.metrics import code_usage, metrics_beside_still, metrics_text, motion_explained
-from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
+from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
+from tokenizer.tracks.options import TokenizerConfig
+from tokenizer.tracks.overlay import overlay
 from training.config import TrainingConfig
 from training.hydra_config import ConfigFiles
 from training.recipe import Batch, Measures, Recipe
+
+PICTURED = 4
+"""Moments in a picture of the validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,10 @@ class TokenizerTraining(TrainingConfig):
     loss_moving_share: float = 0.0
     """draw this share of them from the tracks that move by a pixel or more; the loss is reweighted, so that on average
     it stays the same. Less than 1."""
+    vision_weights: str | None = None
+    """with model.cond_on_img: file with pretrained resnet18 weights (.safetensors or .pth)"""
+    save_interval: int | None = 25
+    best_measure: str | None = "loss"
 
     def __post_init__(self) -> None:
         if self.loss_tracks is not None and not 1 <= self.loss_tracks <= self.model.num_tracks:
@@ -38,17 +48,26 @@ class TokenizerTraining(TrainingConfig):
             raise UserError(f"loss_moving_share is {self.loss_moving_share}; it must be at least 0 and less than 1")
         if self.loss_moving_share and self.loss_tracks is None:
             raise UserError("loss_moving_share needs loss_tracks, the number of tracks that a step looks at")
+        if self.model.cond_on_img and not self.vision_weights and not self.init_from:
+            raise UserError(
+                "cond_on_img=true needs vision_weights, a file with pretrained resnet18 weights (.safetensors or .pth)"
+            )
 
 
 def track_frames(
-    config: TrainingConfig, datasets: tuple[str, ...], model: TokenizerConfig, mode: Mode = "traj"
+    config: TrainingConfig,
+    datasets: tuple[str, ...],
+    model: TokenizerConfig,
+    mode: Mode = "traj",
+    with_images: bool = False,
 ) -> FrameDataset:
-    """What the tokenizer encodes of these datasets: the tracks from every frame on, and its images if it sees any."""
+    """What the tokenizer encodes of these datasets: the tracks from every frame on, and its images if it sees any or
+    they are asked for."""
     return FrameDataset(
         datasets,
         root=config.demos_root,
         tracks_root=config.tracks_root,
-        keys={"tracks", "images"} if model.cond_on_img else {"tracks"},
+        keys={"tracks", "images"} if with_images or model.cond_on_img else {"tracks"},
         mode=mode,
         views=model.views,
         action_horizon=model.true_horizon,
@@ -62,13 +81,22 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
 
     kind = "motion_tokenizer"
     config_type = TokenizerTraining
-    config_files = ConfigFiles(Path(__file__).parent / "config")
+    config_files = ConfigFiles(
+        Path(__file__).parent / "config",
+        aliases={
+            "cond_cameraviews": "model.views",
+            "loss.rel_cls_img_size": "model.rel_cls_img_size",
+            "loss.loss_weights": "model.loss_weights",
+        },
+    )
     validation_batch_size = 16
     model: MotionTokenizer
 
     def __init__(self, config: TokenizerTraining):
         super().__init__(config)
         self.model = MotionTokenizer(config.model)
+        if self.model.vis_enc is not None and config.vision_weights:
+            self.model.vis_enc.load_pretrained(Path(config.vision_weights))
         self.frames = track_frames(config, config.train_datasets, config.model)
         self.num_samples = len(self.frames)
         if config.val_datasets:
@@ -76,30 +104,46 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
             self.num_validation_samples = len(self.validation_frames)
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        return {"points": torch.from_numpy(self.frames.frames_in_batch(indices)["tracks"])}
+        batch = self.frames.frames_in_batch(indices)
+        return {name: torch.from_numpy(batch[name]) for name in ("tracks", "images") if name in batch}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         c = self.config
-        points, chosen = batch["points"], None
+        points, images = encoder_inputs(batch, batch["tracks"].device)
+        chosen = None
         if c.loss_tracks is not None:
-            pixel = 2 / max(c.model.img_shape)
-            chosen = choose_tracks(points, c.loss_tracks, c.loss_moving_share, pixel)
-        result = self.model(points, chosen)
-        return result.loss, {**result.terms, "codes_in_batch": torch.as_tensor(float(result.indices.unique().numel()))}
+            chosen = choose_tracks(points, c.loss_tracks, c.loss_moving_share, pixel=2 / max(c.model.img_shape))
+        result = self.model(points, chosen, images)
+        codes = torch.bincount(result.indices.flatten(), minlength=c.model.actual_codebook_size)
+        return result.loss, {**result.terms, "codes": codes}
+
+    def of_counts(self, counts: dict[str, Tensor]) -> dict[str, float]:
+        """How the codes are used."""
+        return code_usage(counts["codes"])
+
+    def training_measures(self, batch: Batch) -> Measures:
+        """How well the trajectories of a training batch are reconstructed, in all views together."""
+        points, images = encoder_inputs(batch, batch["tracks"].device)
+        measures, _ = self._reconstruction(self.model, points, images)
+        of_all = {name: value for name, value in measures.items() if "/" not in name}
+        return of_all | motion_explained(measures)
 
     def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
         """How well trajectories are reconstructed; and ``codes``, the indices they were encoded to."""
         assert isinstance(model, MotionTokenizer)
-        points = torch.from_numpy(self.validation_frames.frames_in_batch(indices)["tracks"]).to(device)
-        loss = model(points).loss
-        codes, code_indices = model.encode(points_to_velocities(points))
-        reconstructed = model.decode_points(codes, points[:, :, :1])
+        points, images = encoder_inputs(self.validation_frames.frames_in_batch(indices), device)
+        measures, codes = self._reconstruction(model, points, images)
+        return {"loss": model(points, images=images).loss, "codes": codes} | measures
+
+    def _reconstruction(self, model: MotionTokenizer, points: Tensor, images: Tensor | None) -> tuple[Measures, Tensor]:
+        """Measures of what is decoded as the config says, and the codes it is decoded from."""
         c = model.config
-        measures: Measures = {"loss": loss, "codes": code_indices}
-        return measures | metrics_beside_still(reconstructed, points, c.img_shape, c.views)
+        codes, indices = model.encode(points_to_velocities(points), images)
+        decoded = model.decode_points(codes, points[:, :, :1])
+        return metrics_beside_still(decoded, points, c.img_shape, c.views), indices
 
     def summarize(self, parts: list[Measures]) -> dict[str, float]:
-        """Means; and how many codes are used over all batches, how evenly."""
+        """Means, the motion explained by all and by each view, and how the codes are used over all batches."""
         codes = torch.cat([part.pop("codes") for part in parts])
         counts = torch.bincount(codes.flatten(), minlength=self.config.model.actual_codebook_size)
         measures = super().summarize(parts)
@@ -107,6 +151,21 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
 
     def tell(self, measures: dict[str, float], prefix: str = "") -> str:
         return metrics_text(measures, prefix)
+
+    def pictures(self, model: nn.Module, device: torch.device) -> dict[str, np.ndarray]:
+        """The moments with most motion among some that are spread over the validation data (else the training data):
+        how it is, and how it is reconstructed."""
+        assert isinstance(model, MotionTokenizer)
+        c = self.config
+        frames = track_frames(c, c.val_datasets or c.train_datasets, c.model, with_images=True)
+        batch = frames.frames_in_batch(np.linspace(0, len(frames) - 1, 8 * PICTURED).astype(np.int64))
+        length = np.abs(np.diff(batch["tracks"], axis=2)).sum((1, 2, 3, 4))
+        most = np.sort(np.argsort(-length)[:PICTURED])
+        points, images = encoder_inputs({name: batch[name][most] for name in ("tracks", "images")}, device)
+        codes, _ = model.encode(points_to_velocities(points), images)
+        decoded = model.decode_points(codes, points[:, :, :1])
+        drawn = overlay(batch["images"][most], points.cpu().numpy(), decoded.float().cpu().numpy())
+        return {"reconstruction": drawn}
 
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict()}
