@@ -1,13 +1,15 @@
-"""The loop that all trainers share: precision, and what is saved when a run goes wrong."""
+"""The loop that all trainers share: precision, what is told, drawn and kept, and what is saved when a run goes wrong."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from common.errors import UserError
+from tests.training.counting import BATCH, SAMPLES, CountingRecipe
 from tests.training.slope import SlopeRecipe
 from training import checkpoint
 from training.config import TrainingConfig
@@ -82,3 +84,78 @@ def test_a_resumed_run_that_diverges_keeps_what_it_resumed_from(tmp_path: Path) 
     with pytest.raises(UserError, match=r"keeps step 2"):
         Trainer(Spoiled(config(tmp_path, max_steps=6, resume=True))).fit()
     assert state(tmp_path)["step"] == 2
+
+
+def counting(root: Path, **settings: Any) -> TrainingConfig:
+    """For a recipe that counts: four epochs in six steps, batches in three parts."""
+    return config(
+        root,
+        **{"gpu_max_bs": 3, "num_epochs": 4, "max_steps": None, "precision": "32-true", "lr": 1e-3}
+        | {"log_interval": 1, "val_interval": 2, "val_batches": 1}
+        | settings,
+    )
+
+
+def scalars(folder: Path, name: str) -> dict[int, float]:
+    events = EventAccumulator(str(folder), {"scalars": 0}).Reload().Scalars(name)
+    assert len({event.step for event in events}) == len(events), f"{name} is told twice"
+    return {event.step: event.value for event in events}
+
+
+def test_counts_are_of_whole_batches_and_whole_epochs(tmp_path: Path) -> None:
+    Trainer(CountingRecipe(counting(tmp_path))).fit()
+    folder = tmp_path / "counting" / "x"
+    assert set(scalars(folder, "drawn_step").values()) == {BATCH}
+    assert scalars(folder, "different_step")[1] == BATCH
+    # an epoch's last batch runs into the next: 12 samples are 16, 8, 16, 8 drawn ones
+    assert list(scalars(folder, "drawn_epoch").values()) == [16, 8, 16, 8]
+    assert scalars(folder, "different_epoch")[2] == SAMPLES
+    assert set(scalars(folder, "train/seen").values()) == {BATCH}
+
+
+def test_snapshots_are_kept_every_so_many_epochs(tmp_path: Path) -> None:
+    Trainer(CountingRecipe(counting(tmp_path, save_interval=2))).fit()
+    found = {path.stem for path in (tmp_path / "counting" / "x").glob("*.safetensors")}
+    assert found == {"latest", "2", "4"}
+
+
+@pytest.mark.parametrize(("best_is", "loss", "step"), [("lowest", 1.0, 4), ("highest", 3.0, 2)])
+def test_the_best_checkpoint_by_a_measure_is_kept(tmp_path: Path, best_is: str, loss: float, step: int) -> None:
+    Trainer(CountingRecipe(counting(tmp_path, num_epochs=6, best_measure="loss", best_is=best_is))).fit()
+    best = checkpoint.read(tmp_path / "counting" / "x" / "best.safetensors", "counting")
+    assert (best.info["metrics"]["loss"], best.info["step"]) == (loss, step)
+
+
+def test_a_measure_that_is_not_taken_cannot_be_the_best(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="best_measure=accuracy is not measured in validation; there are loss"):
+        Trainer(CountingRecipe(counting(tmp_path, best_measure="accuracy"))).fit()
+
+
+def test_pictures_are_drawn_every_so_many_steps(tmp_path: Path) -> None:
+    Trainer(CountingRecipe(counting(tmp_path, vis_interval=4))).fit()
+    found = sorted(path.name for path in (tmp_path / "counting" / "x" / "pictures").iterdir())
+    assert found == ["grey_0000004.png", "grey_0000006.png"]
+
+
+def test_a_resumed_run_continues_the_latest_of_its_name_and_its_epoch(tmp_path: Path) -> None:
+    Trainer(CountingRecipe(counting(tmp_path))).fit()
+    Trainer(CountingRecipe(counting(tmp_path, max_steps=3))).fit()
+    Trainer(CountingRecipe(counting(tmp_path, resume=True))).fit()
+    whole, halved = tmp_path / "counting" / "x", tmp_path / "counting" / "x_1"
+    for name in ("loss", "drawn_epoch", "different_epoch"):
+        assert scalars(halved, name) == scalars(whole, name)
+    assert sorted(path.name for path in tmp_path.glob("counting/*")) == ["x", "x_1"]
+
+
+def test_a_run_that_ended_before_it_saved_anything_starts_again(tmp_path: Path) -> None:
+    Trainer(CountingRecipe(counting(tmp_path)))
+    Trainer(CountingRecipe(counting(tmp_path, resume=True))).fit()
+    assert scalars(tmp_path / "counting" / "x", "loss").keys() == set(range(1, 7))
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(tmp_path: Path) -> None:
+    Trainer(CountingRecipe(counting(tmp_path))).fit()
+    Trainer(CountingRecipe(counting(tmp_path, compile=True))).fit()
+    plain, compiled = (scalars(tmp_path / "counting" / name, "loss") for name in ("x", "x_1"))
+    assert compiled == pytest.approx(plain, rel=1e-4)
