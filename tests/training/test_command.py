@@ -17,7 +17,7 @@ from tokenizer import train
         (["run_name=x"], "train_datasets has to be given"),
         (["nonsense"], "settings are written key=value"),
         (["run_name=x", "nonsense=1"], "Could not override 'nonsense'"),
-        (["--config-name", "huge"], "no config named 'huge'.*default, small"),
+        (["--config-name", "huge"], "no config named 'huge'.*default, laps, small"),
         (["run_name=x", "train_datasets=[a:traj1]", "model.hidden_dim=wide"], "hidden_dim must be int"),
     ],
 )

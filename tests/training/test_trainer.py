@@ -1,4 +1,4 @@
-"""The loop that all trainers share: precision, what is told, drawn and kept, and what is saved when a run goes wrong."""
+"""The loop of all trainers: precision, what it tells, draws and keeps, and what is left when a run goes wrong."""
 
 from pathlib import Path
 from typing import Any

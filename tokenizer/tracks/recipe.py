@@ -56,7 +56,7 @@ class TokenizerTraining(TrainingConfig):
 
 def track_frames(
     config: TrainingConfig,
-    datasets: tuple[str, ...],
+    datasets: str | tuple[str, ...],
     model: TokenizerConfig,
     mode: Mode = "traj",
     with_images: bool = False,
