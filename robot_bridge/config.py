@@ -3,6 +3,7 @@
 ``robot_bridge/configs/franka.yaml`` is the commented template.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -41,17 +42,20 @@ class FollowingConfig:
 class SafetyConfig:
     """Limits of the safety filter; joint arrays (n,) in simulator order.
 
-    lower, upper, margin, tolerance, step: rad; velocity: rad/s; acceleration: rad/s^2; workspace: m, base frame;
-    times: s.
+    lower, upper, margin, tolerance, step: rad; velocity: rad/s; acceleration: rad/s^2; jerk: rad/s^3; workspace: m,
+    base frame; times: s.
     """
 
     lower: np.ndarray
     upper: np.ndarray
     velocity: np.ndarray
     acceleration: np.ndarray
+    jerk: np.ndarray
     step: np.ndarray
     workspace_lower: np.ndarray
     workspace_upper: np.ndarray
+    workspace_floor: float
+    """Height that no part of the arm goes below; the walls, lower and upper, are for the end effector."""
     margin: float = 0.05
     tolerance: float = 0.02
     overspeed: float = 1.5
@@ -187,9 +191,11 @@ def _safety(section: "_Section", dof: int) -> SafetyConfig:
         "upper": position.numbers("upper", dof),
         "velocity": section.numbers("velocity", dof),
         "acceleration": section.numbers("acceleration", dof),
+        "jerk": section.numbers("jerk", dof),
         "step": section.numbers("step", dof),
         "workspace_lower": workspace.numbers("lower", 3),
         "workspace_upper": workspace.numbers("upper", 3),
+        "workspace_floor": workspace.number("floor"),
     }
     if "margin" in position:
         values["margin"] = position.positive("margin")
@@ -212,13 +218,15 @@ def _safety(section: "_Section", dof: int) -> SafetyConfig:
     for part in (position, workspace, section):
         part.close()
     config = SafetyConfig(**values)
-    for key in ("velocity", "acceleration", "step"):
+    for key in ("velocity", "acceleration", "jerk", "step"):
         if not (values[key] > 0).all():
             raise RobotConfigError(f"safety.{key} must be above 0 for every joint")
     if not (config.lower + 2 * config.margin < config.upper).all():
         raise RobotConfigError("safety.position leaves no room between lower and upper and their margin")
     if not (config.workspace_lower < config.workspace_upper).all():
         raise RobotConfigError("safety.workspace.lower must be below upper")
+    if not config.workspace_floor < config.workspace_upper[2]:
+        raise RobotConfigError("safety.workspace.floor must be below the z of safety.workspace.upper")
     if not config.hold_after < config.stop_after:
         raise RobotConfigError("safety.hold_after must be below stop_after")
     return config
@@ -287,6 +295,12 @@ class _Section:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not (0 < value < float("inf") or (or_zero and value == 0)):
             raise RobotConfigError(f"{self._path}{key} must be a number above 0{', or 0' * or_zero}, not {value!r}")
+        return float(value)
+
+    def number(self, key: str) -> float:
+        value = self.take(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise RobotConfigError(f"{self._path}{key} must be a finite number, not {value!r}")
         return float(value)
 
     def numbers(self, key: str, count: int) -> np.ndarray:

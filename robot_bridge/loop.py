@@ -26,7 +26,7 @@ from robot_bridge.following import FollowingMonitor
 from robot_bridge.latency import following_delay
 from robot_bridge.report import Report
 from robot_bridge.resize import resize
-from robot_bridge.safety import Command, Mode, Poses, SafetyFilter
+from robot_bridge.safety import Command, HandPose, Mode, Poses, SafetyFilter
 
 FIRST_RECEIPT = 2.0
 """Seconds within which the robot must have taken a first target."""
@@ -42,10 +42,6 @@ class RobotOccupied(UserError):
 
 class Arm(Poses, Protocol):
     """Kinematics of the arm: ``robot_bridge.kinematics.Kinematics``."""
-
-    def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def solve(self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray: ...
 
 
 class HandReference(Protocol):
@@ -250,10 +246,12 @@ class ControlLoop:
 
     def _obey(self) -> None:
         while self._orders:
-            reason = self._orders.pop(0)
+            reason = self._orders[0]
             if reason is not None:
                 self.safety.watchdog.stop(reason)
             elif self.safety.watchdog.mode is Mode.STOPPED:
+                if not self.safety.at_rest:
+                    return  # a reset waits until the arm stands
                 self._link.adopt()
                 self._taken = False
                 received, measured = self._measured()
@@ -262,6 +260,7 @@ class ControlLoop:
                 self._reset_at = time.monotonic()
                 self.safety.reset(measured, received.state.q)
                 self._following.restart(time.monotonic(), measured)
+            self._orders.pop(0)
 
     def _measured(self) -> tuple[Received, np.ndarray]:
         """The newest state, and its joints (n,) rad in simulator order."""
@@ -328,16 +327,14 @@ class ControlLoop:
         self._age = now - exposed
         return planned.action
 
-    def _wish(self, action: np.ndarray) -> np.ndarray:
-        """The joint target (n,) rad that the action asks for; joints that the robot does not have stay."""
-        if self._hand is None:
-            wish = np.asarray(action[:-1], np.float64)
-        else:
-            q = self.safety.q
-            alike = self._config.is_training_arm
-            pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64), q if alike else None)
-            wish = self._arm.solve(*pose, self._hand.joints if alike else q)
-        return np.where(self._config.joint_map.present, wish, self._reference)
+    def _wish(self, action: np.ndarray) -> np.ndarray | HandPose:
+        """The joint target (n,) rad, or the pose of the hand, that the action asks for."""
+        if self._hand is None:  # joints that the robot does not have stay
+            return np.where(self._config.joint_map.present, np.asarray(action[:-1], np.float64), self._reference)
+        q = self.safety.q
+        alike = self._config.is_training_arm
+        pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64), q if alike else None)
+        return HandPose(*pose, near=self._hand.joints if alike else q)
 
     def _fingers(self, action: np.ndarray) -> float:
         """Gripper as LIBERO has it: the sign decides, -1 opens and +1 closes, 0 leaves it."""

@@ -1,7 +1,8 @@
 """The safety filter between policy and motor: the chain of design.md section 8. It is always on.
 
-What a policy asks for passes shape and finiteness check, expiry, workspace box, per-step change, joint positions,
-velocity and acceleration, in this order; then the joint map; and the watchdog decides whether it is followed at all:
+What a policy asks for passes shape and finiteness check, expiry, workspace box and joint range; inverse kinematics,
+whose answer is checked; velocity, step, acceleration and jerk limits; and a last look at the result, braking included.
+Then comes the joint map; and the watchdog decides whether anything is followed at all:
 
     running   a fresh action came within ``hold_after``
     holding   it did not: the arm brakes and holds its position, and goes on when fresh actions come
@@ -18,10 +19,18 @@ import numpy as np
 
 from robot_bridge.config import SafetyConfig
 from robot_bridge.joint_map import JointMap
-from robot_bridge.limits import MotionLimiter, limit_position, limit_step, limit_workspace
+from robot_bridge.limits import MotionLimiter
+from robot_bridge.rotations import rotation_vector
+from robot_bridge.workspace import Body, Workspace
 
 TOLERANCE = 1e-6
 """A change smaller than this (m, rad) is rounding and not counted as an intervention."""
+REACHED, ALIGNED = 0.005, 0.05
+"""Inverse kinematics is believed when its answer's pose is at most so far (m, rad) from the one that was asked for."""
+JUMP, JUMP_PER_METRE = 0.5, 5.0
+"""And no joint (rad) is further than that, and so much more per metre of the way, from where the search began."""
+PULL = 0.05
+"""m that a wish for the hand is moved into the box at a time: an arm that is far outside comes back step by step."""
 
 
 class Mode(Enum):
@@ -32,13 +41,24 @@ class Mode(Enum):
     STOPPED = "stopped"
 
 
-class Poses(Protocol):
-    """What the workspace box needs of an arm's kinematics. Positions (3,) m in the base frame, joints (n,) rad."""
+@dataclass(frozen=True)
+class HandPose:
+    """A wish for the end effector: position (3,) m and rotation (3, 3), base frame, and joints (n,) rad near it."""
 
-    def position(self, q: np.ndarray) -> np.ndarray: ...
+    position: np.ndarray
+    rotation: np.ndarray
+    near: np.ndarray
 
-    def joints_at(self, position: np.ndarray, q: np.ndarray) -> np.ndarray:
-        """Joints near ``q`` that bring the end effector to ``position`` with its orientation at ``q``."""
+
+class Poses(Body, Protocol):
+    """What the filter needs of an arm's kinematics. Positions (3,) m in the base frame, joints (n,) rad."""
+
+    def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def solve(
+        self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
+        """Joints in a range, near ``q``, that should bring the end effector to a pose; need not be right."""
         ...
 
 
@@ -127,6 +147,7 @@ class SafetyFilter:
         self._hard_lower = np.maximum(config.lower, real_lower)
         self._hard_upper = np.minimum(config.upper, real_upper)
         self._lower, self._upper = self._hard_lower + config.margin, self._hard_upper - config.margin
+        self._leave_lower, self._leave_upper = self._hard_lower, self._hard_upper
         self.interventions: Counter[str] = Counter()
         self.watchdog = Watchdog(config.hold_after, config.stop_after, on_event)
         self._started: float | None = None
@@ -136,6 +157,16 @@ class SafetyFilter:
     def q(self) -> np.ndarray:
         """The last command, simulator order (n,) rad."""
         return self._motion.position.copy()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last command stands still, and braking would not move it either."""
+        return self._motion.at_rest
+
+    @property
+    def braking(self) -> np.ndarray:
+        """The commands (t, n) rad from the last one to rest, if the arm braked now."""
+        return self._motion.plan
 
     def check_action(self, action: np.ndarray, width: int, observed_at: float, now: float) -> bool:
         """First two links: shape and finiteness, which stop the arm, and expiry, which only drops the action."""
@@ -162,47 +193,88 @@ class SafetyFilter:
         elif not (np.isfinite(q).all() and np.isfinite(dq).all()):
             self.watchdog.stop("the robot's state is not finite")
         else:
-            outside = (q < self._hard_lower - config.tolerance) | (q > self._hard_upper + config.tolerance)
+            outside = (q < self._leave_lower - config.tolerance) | (q > self._leave_upper + config.tolerance)
             fast = np.abs(dq) > config.velocity * config.overspeed
             if outside.any():
                 self.watchdog.stop(f"joint {int(np.argmax(outside))} of the robot is outside its position limits")
             elif fast.any():
                 self.watchdog.stop(f"joint {int(np.argmax(fast))} of the robot is faster than its velocity limit")
 
-    def command(self, wish: np.ndarray | None, now: float) -> Command:
-        """The next command; ``wish`` is a joint target (n,) rad, simulator order, or None when there is none.
+    def command(self, wish: np.ndarray | HandPose | None, now: float) -> Command:
+        """The next command; ``wish`` is a joint target (n,) rad, simulator order, a pose of the hand, or nothing.
 
         A wish that is not finite stops the arm like an action that is not.
         """
-        if wish is not None and not (np.shape(wish) == self._lower.shape and np.isfinite(wish).all()):
-            self._intervene("bad_target", "a joint target is not finite")
-            self.watchdog.stop("a joint target is not finite")
+        if wish is not None and not self._is_sound(wish):
+            self._intervene("bad_target", "a target is not finite")
+            self.watchdog.stop("a target is not finite")
         mode = self.watchdog.check(now)
-        if mode is not Mode.RUNNING:
-            q = self._motion.brake()
-        else:
-            q = self._motion.follow(self._limit(wish) if wish is not None else self.q, self._speed(now))
-            if wish is not None:
-                self._note("velocity", q, wish)
+        target = self._target(wish) if mode is Mode.RUNNING and wish is not None else None
+        q = self._motion.brake() if target is None else self._follow(target, self._speed(now))
+        self._workspace.settle(self._motion.plan)
         return Command(q, self._map.to_real(q, self._reference), mode)
 
-    def reset(self, measured: np.ndarray, reference: np.ndarray | None = None) -> None:
-        """By a person only: ends a stop, from where the arm is, with a new soft start."""
+    def reset(self, measured: np.ndarray, reference: np.ndarray | None = None) -> bool:
+        """By a person only: ends a stop, from where the arm is, with a new soft start. Refused while it still brakes.
+
+        Where the arm is outside its limits, this is the person's leave to come back from there.
+        """
+        if not self.at_rest:
+            return False
         self._reference = reference
+        self._leave_lower = np.minimum(self._hard_lower, measured)
+        self._leave_upper = np.maximum(self._hard_upper, measured)
         self.watchdog.reset()
         self._restart(measured)
+        return True
 
-    def _limit(self, wish: np.ndarray) -> np.ndarray:
-        config = self._config
-        position = self._poses.position(wish)
-        allowed = limit_workspace(position, config.workspace_lower, config.workspace_upper)
-        if self._note("workspace", allowed, position):
-            wish = self._poses.joints_at(allowed, wish)
-        stepped = limit_step(wish, self._motion.position, config.step)
-        self._note("step", stepped, wish)
-        limited = limit_position(stepped, self._lower, self._upper)
-        self._note("position", limited, stepped)
-        return limited
+    def _is_sound(self, wish: np.ndarray | HandPose) -> bool:
+        if isinstance(wish, HandPose):
+            return all(np.isfinite(part).all() for part in (wish.position, wish.rotation, wish.near))
+        return np.shape(wish) == self._lower.shape and bool(np.isfinite(wish).all())
+
+    def _target(self, wish: np.ndarray | HandPose) -> np.ndarray | None:
+        """The joints (n,) rad that the wish comes to once it lies in range and box; None where there are none."""
+        lower, upper = self._motion.lower, self._motion.upper
+        if isinstance(wish, HandPose):
+            allowed = self._workspace.nearest(wish.position, wish.rotation, PULL)
+            self._note("workspace", allowed, wish.position)
+            return self._joints_at(HandPose(allowed, wish.rotation, np.clip(wish.near, lower, upper)))
+        joints = np.clip(wish, lower, upper)
+        self._note("position", joints, wish)
+        position, rotation = self._poses.pose(joints)
+        allowed = self._workspace.nearest(position, rotation)
+        if not self._note("workspace", allowed, position):
+            return joints
+        return self._joints_at(HandPose(allowed, rotation, joints))
+
+    def _joints_at(self, pose: HandPose) -> np.ndarray | None:
+        """What inverse kinematics says, if forward kinematics confirms it; else None."""
+        lower, upper = self._motion.lower, self._motion.upper
+        found = np.clip(self._poses.solve(pose.position, pose.rotation, pose.near, lower, upper), lower, upper)
+        position, rotation = self._poses.pose(found)
+        missed = float(np.abs(position - pose.position).max())
+        turned = float(np.linalg.norm(rotation_vector(rotation @ pose.rotation.T)))
+        way = float(np.linalg.norm(pose.position - self._poses.pose(pose.near)[0]))
+        moved = float(np.abs(found - pose.near).max())
+        if missed <= REACHED and turned <= ALIGNED and moved <= JUMP + JUMP_PER_METRE * way:
+            return found
+        text = f"inverse kinematics misses by {missed:.4g} m and {turned:.4g} rad, {moved:.4g} rad away"
+        self._intervene("unreachable", text)
+        return None
+
+    def _follow(self, target: np.ndarray, speed: float) -> np.ndarray:
+        motion = self._motion
+        too_far = np.abs(target - motion.position) > self._config.step + TOLERANCE
+        broken = ["step"] * bool(too_far.any()) + motion.exceeded(target, speed)
+        q = motion.follow(target, speed)
+        change = float(np.abs(q - target).max())
+        if change > TOLERANCE:
+            for kind in broken or ["braking"]:
+                self._intervene(kind, f"changed by {change:.4g}")
+        if motion.refused:
+            self._intervene("last_look", "the arm would have left the box, or could not have stopped in it")
+        return q
 
     def _speed(self, now: float) -> float:
         if self._started is None:
@@ -213,8 +285,22 @@ class SafetyFilter:
 
     def _restart(self, start: np.ndarray) -> None:
         config = self._config
-        self._motion = MotionLimiter(start, self._lower, self._upper, config.velocity, config.acceleration, self._dt)
+        self._workspace = Workspace(config, self._poses, start)
+        present = self._map.present  # a joint that the robot does not have stays where it is
+        self._motion = MotionLimiter(
+            start,
+            np.where(present, self._lower, start),
+            np.where(present, self._upper, start),
+            np.minimum(config.velocity, config.step / self._dt),
+            config.acceleration,
+            config.jerk,
+            self._dt,
+            self._workspace.admits,
+        )
         self._started = None
+        outside = float(-self._workspace.allowed.min())
+        if outside > TOLERANCE:
+            self._on_event("outside", f"the arm starts {outside:.3f} m outside its workspace; it may only come back")
 
     def _note(self, kind: str, allowed: np.ndarray, wished: np.ndarray) -> bool:
         change = float(np.abs(allowed - wished).max())

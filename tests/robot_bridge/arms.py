@@ -11,17 +11,21 @@ DOF = 7
 class LinearArm:
     """End effector position = the first three joints, in metres; the orientation never changes."""
 
+    radii = np.zeros(1)
+
     def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return q[:3].copy(), np.eye(3)
 
-    def position(self, q: np.ndarray) -> np.ndarray:
-        return q[:3].copy()
+    def centres(self, path: np.ndarray) -> np.ndarray:
+        return path[:, None, :3]
 
-    def solve(self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray:
+    def depth(self, rotation: np.ndarray) -> float:
+        return 0.0
+
+    def solve(
+        self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> np.ndarray:
         return np.concatenate([position, q[3:]])
-
-    def joints_at(self, position: np.ndarray, q: np.ndarray) -> np.ndarray:
-        return self.solve(position, np.eye(3), q)
 
 
 class LinearReference:
@@ -45,9 +49,11 @@ def safety_config(**changes) -> SafetyConfig:
         "upper": np.linspace(1.0, 1.6, DOF),
         "velocity": np.linspace(1.0, 2.0, DOF),
         "acceleration": np.linspace(5.0, 10.0, DOF),
+        "jerk": np.linspace(100.0, 200.0, DOF),
         "step": np.full(DOF, 0.2),
         "workspace_lower": np.full(3, -0.5),
         "workspace_upper": np.full(3, 0.5),
+        "workspace_floor": -0.5,
         "soft_start_seconds": 0.2,
         **changes,
     }

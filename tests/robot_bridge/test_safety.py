@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_bridge.safety import Command, Mode, SafetyFilter
+from robot_bridge.joint_map import JointMap
+from robot_bridge.safety import Command, HandPose, Mode, SafetyFilter
 from tests.robot_bridge.arms import DOF, LinearArm, joint_map, safety_config
 
 DT = 0.05
@@ -50,11 +51,13 @@ def test_whatever_is_wished_the_commands_stay_inside_every_limit(seed: int):
     q = np.array(path)
     velocity = np.diff(q, axis=0) / DT
     acceleration = np.diff(velocity, axis=0) / DT
+    jerk = np.diff(acceleration, axis=0) / DT
     assert np.isfinite(q).all()
     assert (q >= config.lower + config.margin - 1e-9).all()
     assert (q <= config.upper - config.margin + 1e-9).all()
     assert (np.abs(velocity) <= config.velocity + 1e-9).all()
     assert (np.abs(acceleration) <= config.acceleration + 1e-6).all()
+    assert (np.abs(jerk) <= config.jerk * (1 + 1e-6)).all()
 
 
 def drive(safety: SafetyFilter, wish: np.ndarray, ticks: int, now: float = 0.0) -> list[Command]:
@@ -80,6 +83,113 @@ def test_the_workspace_box_holds_the_end_effector():
     assert safety.interventions["workspace"] > 0
 
 
+def test_a_pose_of_the_hand_is_reached_and_kept_inside_the_box():
+    wish = HandPose(np.array([0.3, -0.2, 0.54]), np.eye(3), near=np.zeros(DOF))
+    safety = make_filter()
+    commands = drive(safety, wish, 80)
+    np.testing.assert_allclose(commands[-1].q_sim[:2], [0.3, -0.2], atol=1e-6)
+    assert 0.49 < commands[-1].q_sim[2] <= 0.5
+    assert safety.interventions["workspace"] == 80
+
+
+class LyingArm(LinearArm):
+    """Inverse kinematics that misses, or that jumps."""
+
+    def __init__(self, miss: float, jump: float):
+        self._miss, self._jump = miss, jump
+
+    def solve(self, position, rotation, q, lower, upper) -> np.ndarray:
+        return np.concatenate([position + self._miss, q[3:] + self._jump])
+
+
+@pytest.mark.parametrize(
+    ("miss", "jump", "believed"), [(0, 0, True), (0.004, 0.4, True), (0.006, 0, False), (0, 0.8, False)]
+)
+def test_an_answer_of_inverse_kinematics_that_misses_or_jumps_is_refused(miss: float, jump: float, believed: bool):
+    safety = SafetyFilter(safety_config(), joint_map(), DT, np.zeros(DOF), LyingArm(miss, jump))
+    commands = drive(safety, HandPose(np.array([0.02, 0, 0]), np.eye(3), near=np.zeros(DOF)), 20)
+    assert (np.abs(commands[-1].q_sim).max() > 0) == believed
+    assert safety.interventions["unreachable"] == (0 if believed else 20)
+    assert commands[-1].mode is Mode.RUNNING
+
+
+def test_an_arm_that_moves_brakes_when_inverse_kinematics_fails():
+    safety = SafetyFilter(safety_config(), joint_map(), DT, np.zeros(DOF), LyingArm(0.1, 0))
+    moving = drive(safety, np.full(DOF, 0.45), 8)
+    ends = safety.braking[-1]
+    held = drive(safety, HandPose(np.zeros(3), np.eye(3), near=np.zeros(DOF)), 20, now=8 * DT)
+    assert (held[0].q_sim > moving[-1].q_sim).all()
+    np.testing.assert_array_equal(held[-1].q_sim, held[-2].q_sim)
+    assert (held[-1].q_sim <= ends + 1e-9).all()
+
+
+def test_every_kind_of_intervention_has_its_own_count():
+    safety = make_filter(soft_start_seconds=0.0)
+    drive(safety, np.full(DOF, 0.9), 100)
+    assert {"workspace", "step", "velocity", "acceleration", "jerk"} <= set(safety.interventions)
+    drive(safety, np.full(DOF, 5.0), 2, now=100 * DT)
+    assert safety.interventions["position"] == 2
+
+
+def test_a_reset_is_refused_until_the_arm_stands():
+    safety = make_filter()
+    drive(safety, np.full(DOF, 0.4), 8)
+    safety.watchdog.stop("test")
+    assert not safety.reset(safety.q)
+    assert safety.watchdog.mode is Mode.STOPPED
+    for tick in range(20):
+        safety.command(None, 1 + tick * DT)
+    assert safety.at_rest
+    assert safety.reset(safety.q)
+    assert safety.watchdog.mode is Mode.HOLDING
+
+
+def test_a_joint_that_the_robot_does_not_have_stays_where_it_is():
+    without_the_last = JointMap.from_config(
+        {"apply_sim_to_real_map": True, "real_dof": 6, "sim_to_real_idx": [0, 1, 2, 3, 4, 5, -1]}, DOF
+    )
+    start = np.append(np.zeros(6), 3.0)  # wherever that is
+    safety = SafetyFilter(safety_config(), without_the_last, DT, start, LinearArm())
+    for wish in (np.full(DOF, 0.3), HandPose(np.full(3, -0.1), np.eye(3), near=np.full(DOF, 0.3))):
+        commands = drive(safety, wish, 40)
+        assert all(command.q_sim[6] == 3.0 for command in commands)
+        np.testing.assert_allclose(commands[-1].q_sim[:3], -0.1 if isinstance(wish, HandPose) else 0.3, atol=1e-6)
+
+
+def test_an_arm_that_was_left_outside_its_range_is_stopped_until_a_person_lets_it_come_back():
+    start = np.eye(DOF)[3] * 1.6  # its range ends at 1.3
+    safety = SafetyFilter(safety_config(), joint_map(), DT, start, LinearArm())
+    safety.check_robot(start, np.zeros(DOF), 0.0, "")
+    assert "joint 3 of the robot is outside" in safety.watchdog.reason
+    safety.command(None, 0.0)
+    assert safety.reset(start)
+    safety.check_robot(start, np.zeros(DOF), 0.0, "")
+    assert safety.watchdog.mode is Mode.HOLDING
+    further = drive(safety, start + 0.2, 20)
+    assert max(command.q_sim[3] for command in further) == 1.6
+    back = [command.q_sim[3] for command in drive(safety, np.zeros(DOF), 80, now=20 * DT)]
+    assert (np.diff(back) <= 1e-12).all()
+    assert back[-1] == pytest.approx(0, abs=1e-6)
+    safety.check_robot(start + np.eye(DOF)[3] * 0.1, np.zeros(DOF), 0.0, "")
+    assert safety.watchdog.mode is Mode.STOPPED
+
+
+def test_an_arm_that_was_left_outside_the_box_comes_back_and_is_reported():
+    events = []
+    start = np.eye(DOF)[0] * 0.8
+    safety = SafetyFilter(
+        safety_config(), joint_map(), DT, start, LinearArm(), lambda kind, text: events.append((kind, text))
+    )
+    assert events == [("outside", "the arm starts 0.300 m outside its workspace; it may only come back")]
+    path = [command.q_sim[0] for command in drive(safety, HandPose(start[:3], np.eye(3), near=start), 80)]
+    assert (np.diff(path) <= 1e-12).all()
+    assert path[-1] <= 0.76  # a wish for the hand is moved by 5 cm at a time
+    path = [command.q_sim[0] for command in drive(safety, np.zeros(DOF), 80, now=80 * DT)]
+    assert path[-1] == pytest.approx(0, abs=1e-6)
+    path = [command.q_sim[0] for command in drive(safety, start, 80, now=160 * DT)]
+    assert max(path) <= 0.5 + 1e-9
+
+
 def test_the_first_moves_are_slow():
     safety = make_filter(soft_start_seconds=10.0, soft_start_from=0.1)
     commands = drive(safety, np.full(DOF, 0.4), 20)
@@ -95,6 +205,23 @@ def test_a_malformed_action_stops_and_latches(action):
     safety.watchdog.fresh(0.2)
     assert safety.command(np.zeros(DOF), 0.2).mode is Mode.STOPPED
     assert "not finite" in safety.watchdog.reason
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        np.full(DOF, np.nan),
+        np.zeros(3),
+        HandPose(np.array([0, np.inf, 0]), np.eye(3), np.zeros(DOF)),
+        HandPose(np.zeros(3), np.full((3, 3), np.nan), np.zeros(DOF)),
+    ],
+)
+def test_a_wish_that_is_not_finite_stops_and_latches(wish):
+    safety = make_filter()
+    drive(safety, np.zeros(DOF), 3)
+    assert drive(safety, wish, 1, now=3 * DT)[0].mode is Mode.STOPPED
+    assert safety.watchdog.reason == "a target is not finite"
+    assert safety.interventions["bad_target"] == 1
 
 
 def test_a_stale_action_is_never_executed():
