@@ -31,7 +31,7 @@ def test_decoded_and_predicted_motion_is_measured_beside_standing_still(
     main([*arguments, "--frames", "20"])
     shown = capsys.readouterr().out
     assert "on [tiny:traj1]: 4 episodes, 16 frames" in shown
-    assert shown.count("tracks (standing still)  all                 agentview           eye_in_hand") == 2
+    assert shown.count("tracks (standing still)  all                     agentview               eye_in_hand") == 2
     found = json.loads((tmp_path / "out.json").read_text())
     assert 0 <= found["predicted"]["teacher_forced_code_accuracy"] <= 1
     assert 0 <= found["predicted"]["greedy_code_accuracy"] <= 1

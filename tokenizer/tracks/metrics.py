@@ -89,8 +89,8 @@ def metrics_text(metrics: Mapping[str, float], prefix: str = "") -> str:
 
     >>> print(metrics_text({"loss": 2, "mse": 0.25, "still/mse": 0.5, "left/mse": 0.5, "left/still/mse": 1}))
     loss 2
-      tracks (standing still)  all                 left
-      mse                      0.25 (0.5)          0.5 (1)
+      tracks (standing still)  all                     left
+      mse                      0.25 (0.5)              0.5 (1)
     """
     parts = ["", *(name.removesuffix(f"{STILL}mse") for name in metrics if name.endswith(f"/{STILL}mse"))]
     rows = [name for name in metrics if "/" not in name and any(part + name in metrics for part in parts[1:])]
@@ -101,7 +101,7 @@ def metrics_text(metrics: Mapping[str, float], prefix: str = "") -> str:
         for part in parts:
             still = metrics.get(f"{part}{STILL}{name}")
             table[-1].append(f"{metrics[part + name]:.4g}" + ("" if still is None else f" ({still:.4g})"))
-    lines = ["  " + f"{row[0]:<25}" + "".join(f"{cell:<20}" for cell in row[1:]) for row in table if len(table) > 1]
+    lines = ["  " + f"{row[0]:<25}" + "".join(f"{cell:<24}" for cell in row[1:]) for row in table if len(table) > 1]
     return "\n".join([" ".join(single), *(line.rstrip() for line in lines)])
 
 
