@@ -57,6 +57,7 @@ def drive(condition: Condition, seconds: float, connections: int) -> Outcome:
     from robot_bridge.chunks import OverlapBlend
     from robot_bridge.drivers.link import RobotLink
     from robot_bridge.loop import ControlLoop
+    from robot_bridge.realtime import prefer_this_process
     from robot_bridge.run import PolicyQuestion
     from robot_bridge.safety import Mode
     from tests.robot_bridge.arms import DOF, LinearArm, LinearReference, robot_config, safety_config
@@ -64,6 +65,7 @@ def drive(condition: Condition, seconds: float, connections: int) -> Outcome:
     from tests.robot_bridge.proxy import BadNetwork
     from tests.robot_bridge.robots import IdealRobot
 
+    prefer_this_process()  # as the loop's command does: this is about the network, not about a busy machine
     views = ConstantPolicy.views
     with tempfile.TemporaryDirectory() as folder, serving(ConstantPolicy(lambda _: time.sleep(INFERENCE))) as server:
         network = BadNetwork(server.endpoint, condition.round_trip / 2000)

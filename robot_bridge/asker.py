@@ -63,7 +63,7 @@ class Asker:
         self._answers: list[Answer] = []
         self._orders: list[queue.SimpleQueue[Observation | None]] = [queue.SimpleQueue() for _ in asks]
         self._free = list(reversed(range(len(asks))))  # the last one is the next to ask
-        self._asked_at, self._server = -np.inf, 0.0
+        self._asked_at, self._took, self._server = -np.inf, np.inf, 0.0
         self._threads = [
             threading.Thread(target=self._work, args=(number, ask), name=f"asker-{number}", daemon=True)
             for number, ask in enumerate(asks)
@@ -75,6 +75,11 @@ class Asker:
     def idle(self) -> bool:
         """Whether no request is under way."""
         return len(self._free) == len(self._orders)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the newest request takes more than twice as long as the last answer did: it may have got lost."""
+        return not self.idle and time.monotonic() - self._asked_at > 2 * self._took
 
     def want(self, observation: Observation) -> bool:
         """Asks, unless as many requests are under way as may be, or the server is slow; returns at once."""
@@ -107,7 +112,7 @@ class Asker:
                     self._free.insert(0, number)
                 else:
                     self._free.append(number)
-                    self._server = answer.server
+                    self._took, self._server = answer.seconds, answer.server
                 self._answers.append(answer)
 
 

@@ -345,7 +345,9 @@ class ControlLoop:
     def _due(self, index: int) -> bool:
         if self.safety.watchdog.mode is Mode.STOPPED:  # nobody would follow
             return False
-        return index - self._asked >= self._replan or (self._joiner.left(index) == 0 and self._asker.idle)
+        if index - self._asked >= self._replan or self._asker.overdue:
+            return True
+        return self._joiner.left(index) == 0 and self._asker.idle
 
     def _pictures(self) -> list[Picture]:
         """The newest image of each view."""

@@ -100,6 +100,16 @@ def serving(policy: Any, bind: str = "tcp://127.0.0.1:*", **options: Any) -> Ite
         assert not thread.is_alive(), "the server did not stop"
 
 
+def with_patience(attempt: Callable[[], None], times: int = 3) -> None:
+    """Tries what hangs on timing again: a busy machine is not a bug, what never works is one."""
+    for left in reversed(range(times)):
+        try:
+            return attempt()
+        except AssertionError:
+            if not left:
+                raise
+
+
 def until(holds: Callable[[], bool], timeout: float = 5.0) -> None:
     """Waits for a condition that has no event to wait for."""
     ends = time.monotonic() + timeout

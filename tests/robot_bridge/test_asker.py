@@ -71,6 +71,28 @@ def test_a_slow_server_is_asked_one_request_at_a_time_and_a_slow_network_is_not(
     assert asked_in(0.3, server=0.02) >= 10
 
 
+def test_a_request_that_takes_twice_as_long_as_the_last_is_overdue():
+    seconds = [0.1]
+
+    def ask(observation: Observation) -> np.ndarray:
+        time.sleep(seconds[0])
+        return np.zeros((2, 7))
+
+    asker = Asker(ask, ask)
+    asker.want(seen(0))
+    assert not asker.overdue  # nothing is known yet
+    until(lambda: asker.idle)
+    seconds[0] = 1.0
+    asked_at = time.monotonic()
+    asker.want(seen(1))
+    assert not asker.overdue
+    until(lambda: asker.overdue)
+    assert 0.2 <= time.monotonic() - asked_at < 0.8
+    asker.want(seen(2))
+    assert not asker.overdue  # the newer one is not
+    asker.close()
+
+
 def test_an_error_is_an_answer():
     def ask(observation: Observation) -> np.ndarray:
         raise TimeoutError("no answer")
