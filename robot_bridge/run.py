@@ -6,7 +6,9 @@ try it without hardware:
 """
 
 import argparse
+import functools
 import json
+import logging
 import math
 import os
 import signal
@@ -37,6 +39,9 @@ PATIENCE = 5.0
 """Seconds for one answer while nothing moves: over a slow network a first connection takes many round trips."""
 
 
+log = logging.getLogger("robot_bridge.run")
+
+
 class PolicyQuestion:
     """Asks the server for a chunk (horizon, d) for one observation. Belongs to the asker's thread."""
 
@@ -55,8 +60,16 @@ class PolicyQuestion:
         parts = [part for part in action.values() if isinstance(part, np.ndarray) and part.ndim == 3]
         if not parts:
             raise UserError("the server sent no action (1, horizon, d)")
+        if "warning" in info:
+            warn(str(info["warning"]))
         milliseconds = info.get("infer_ms", 0.0) + info.get("wait_ms", 0.0)
         return Reply(np.concatenate([part[0] for part in parts], axis=-1), milliseconds / 1e3)
+
+
+@functools.cache
+def warn(text: str) -> None:
+    """Logs what the server warns of, once."""
+    log.warning("the policy server warns: %s", text)
 
 
 class Printer:
