@@ -268,10 +268,12 @@ def test_the_operator_s_key_stops(rig):
 
 def test_an_exception_in_the_loop_ends_it_with_the_arm_braked(rig):
     class Broken(LinearArm):
-        def solve(self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray:
+        def solve(
+            self, position: np.ndarray, rotation: np.ndarray, q: np.ndarray, lower: np.ndarray, upper: np.ndarray
+        ) -> np.ndarray:
             if q[0] > 0.05:
                 raise ArithmeticError("singular")
-            return super().solve(position, rotation, q)
+            return super().solve(position, rotation, q, lower, upper)
 
     made = rig(forward, arm=Broken())
     with pytest.raises(ArithmeticError):

@@ -1,4 +1,4 @@
-"""The command that says what a tokenizer keeps: all measures, in all views, by both decodings, beside standing still."""
+"""The command that says what a tokenizer keeps: every measure of each view, both decodings, beside standing still."""
 
 import json
 from pathlib import Path
