@@ -41,11 +41,11 @@ def code_measures(policy: Amplify, frames: FrameDataset, count: int) -> dict[str
             points = torch.from_numpy(batch["tracks"]).to(policy.device)
             if points.shape[3] != c.num_tracks:
                 raise UserError(f"the policy follows {c.num_tracks} points a view, the tracks have {points.shape[3]}")
-            codes, code_indices = tokenizer.encode(points_to_velocities(points))
+            images = torch.from_numpy(batch["images"]).to(policy.device).float() / 255
+            codes, code_indices = tokenizer.encode(points_to_velocities(points), images)
             decoded = tokenizer.decode_points(codes, points[:, :, :1])
             texts = [frames.texts[number] for number in batch["text_ids"]]
             text = model.text_encoder.prepare(texts).to(policy.device)
-            images = torch.from_numpy(batch["images"]).to(policy.device).float() / 255
             found = {
                 "decoded": metrics_beside_still(decoded, points, c.img_shape, c.views),
                 "predicted": forward_measures(model, tokenizer, images, text, points, code_indices),

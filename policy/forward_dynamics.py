@@ -45,7 +45,7 @@ class ForwardDynamics(nn.Module):
     def __init__(self, config: ForwardConfig, tokenizer: TokenizerConfig, quantize: FSQ):
         super().__init__()
         self.config, self.tokenizer_config = config, tokenizer
-        dim, self.num_codes = tokenizer.hidden_dim, tokenizer.num_velocities
+        dim, self.num_codes = tokenizer.hidden_dim, tokenizer.num_codes
         self.quantize = quantize.requires_grad_(False)
         self.vision_encoder = build_vision_encoder(config.vision_encoder, len(tokenizer.views))
         self.text_encoder = build_text_encoder(config.text_encoder)

@@ -236,3 +236,21 @@ def test_a_bundle_trained_on_stored_embeddings_takes_their_instructions_as_text(
     parts["inverse_dynamics"] = latest(trained, "inverse_dynamics", "others")
     with pytest.raises(UserError, match="different embeddings of 'open drawer number 0'"):
         bundle.main([*bundle_arguments(trained, **parts), "--out", str(out)])
+
+
+def test_codes_of_each_view_apart_are_predicted_acted_on_and_decoded(trained: Path, tmp_path: Path) -> None:
+    run = common(trained, run="apart")
+    train_tokenizer.main([*tokenizer_overrides(), *run, "per_view=true"])
+    tokenizer = f"motion_tokenizer_checkpoint={latest(trained, 'motion_tokenizer', 'apart')}"
+    train_forward.main([*forward_overrides(trained), *run, tokenizer])
+    forward = f"forward_dynamics_checkpoint={latest(trained, 'forward_dynamics', 'apart')}"
+    train_inverse.main([*inverse_overrides(trained), *run, tokenizer, forward])
+    paths = [str(latest(trained, kind, "apart")) for kind in TRAINERS]
+    out = tmp_path / "apart.safetensors"
+    bundle.main(["--mt_ckpt", paths[0], "--fd_ckpt", paths[1], "--id_ckpt", paths[2], "--name", "x", "--out", str(out)])
+    policy = load_policy(out)
+    images = np.zeros((2, 2, SIZE, SIZE, 3), np.uint8) + 128
+    text = ["open drawer number 0"] * 2
+    assert policy.predict_codes(images, text)[0].shape == (2, 30)
+    assert policy.act(images, None, text).shape == (2, 16, 7)
+    assert policy.predict_traj(images, np.zeros((2, 2, 1, TRACKS, 2), np.float32), text).shape == (2, 2, 16, TRACKS, 2)
