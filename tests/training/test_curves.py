@@ -1,6 +1,7 @@
 """Curves go to TensorBoard, and to Weights & Biases if asked; pictures into files too."""
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def test_scalars_and_pictures_are_on_the_board_and_pictures_in_files(tmp_path: P
 
 def test_what_a_killed_run_told_after_its_last_save_is_forgotten(tmp_path: Path) -> None:
     for first, values in ((0, [1.0, 2.0, 3.0, 4.0]), (2, [30.0])):
+        time.sleep(1.1)  # the files of a run are ordered by the second they were begun in
         curves = Curves(CONFIG, tmp_path, first)
         for step, value in enumerate(values, first + 1):
             curves.scalars({"loss": value}, step)

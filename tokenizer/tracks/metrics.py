@@ -12,13 +12,17 @@ from torch import Tensor
 from tokenizer.tracks.motion import Size, points_to_velocities
 
 
-def cross_track_l2(predicted: Tensor, truth: Tensor) -> float:
-    """Mean distance of each predicted point to the nearest point of its true path; both (b, v, t, n, 2)."""
+def cross_track_l2(predicted: Tensor, truth: Tensor, discount: float = 1.0) -> float:
+    """Mean distance of each predicted point to the nearest point of its true path; both (b, v, t, n, 2).
+
+    With a ``discount`` the distance at time i is multiplied by discount ** i before the mean is taken.
+    """
     # (b, v, n, i, j): predicted time i against true time j
     distance = torch.cdist(
         predicted.transpose(2, 3), truth.transpose(2, 3), compute_mode="donot_use_mm_for_euclid_dist"
     )
-    return distance.min(-1).values.mean().item()
+    nearest = distance.min(-1).values
+    return (nearest * discount ** torch.arange(nearest.shape[-1], device=nearest.device)).mean().item()
 
 
 def trajectory_metrics(predicted: Tensor, truth: Tensor, size: Size, per_pixel: bool = False) -> dict[str, float]:

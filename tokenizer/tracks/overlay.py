@@ -5,6 +5,8 @@ from PIL import Image, ImageDraw
 
 SIDE, GAP = 192, 4
 """Pixels: of a panel, and between panels."""
+_SHORTEST = 3
+"""Pixels of the shortest path that is drawn."""
 _TRUE, _PREDICTED = (80, 220, 100), (255, 150, 40)
 
 
@@ -13,7 +15,7 @@ def _panel(image: np.ndarray, path: np.ndarray, colour: tuple[int, int, int]) ->
     picture = Image.fromarray(image).resize((SIDE, SIDE)).point(lambda value: value // 2)
     draw = ImageDraw.Draw(picture)
     pixels = (path + 1) / 2 * SIDE
-    moved = np.abs(np.diff(pixels, axis=0)).sum((0, 2)) > 1
+    moved = np.linalg.norm(np.diff(pixels, axis=0), axis=-1).sum(0) > _SHORTEST
     for track in np.flatnonzero(moved):
         line = [(float(column), float(row)) for row, column in pixels[:, track]]
         draw.line(line, fill=colour)

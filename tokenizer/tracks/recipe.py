@@ -35,7 +35,7 @@ class TokenizerTraining(TrainingConfig):
     """look at the loss of this many tracks of each sample and view, drawn anew for each step, instead of all"""
     loss_moving_share: float = 0.0
     """draw this share of them from the tracks that move by a pixel or more; the loss is reweighted, so that on average
-    it stays the same. Less than 1."""
+    it stays the same. Less than 1; without loss_tracks all are looked at, once each."""
     vision_weights: str | None = None
     """with model.cond_on_img: file with pretrained resnet18 weights (.safetensors or .pth)"""
     save_interval: int | None = 25
@@ -46,8 +46,6 @@ class TokenizerTraining(TrainingConfig):
             raise UserError(f"loss_tracks is {self.loss_tracks}; there are 1 to {self.model.num_tracks} to choose from")
         if not 0 <= self.loss_moving_share < 1:
             raise UserError(f"loss_moving_share is {self.loss_moving_share}; it must be at least 0 and less than 1")
-        if self.loss_moving_share and self.loss_tracks is None:
-            raise UserError("loss_moving_share needs loss_tracks, the number of tracks that a step looks at")
         if self.model.cond_on_img and not self.vision_weights and not self.init_from:
             raise UserError(
                 "cond_on_img=true needs vision_weights, a file with pretrained resnet18 weights (.safetensors or .pth)"

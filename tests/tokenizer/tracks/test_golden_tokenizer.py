@@ -105,6 +105,8 @@ def test_golden_metrics(golden: Path) -> None:
         per_pixel = "pixel_accuracy_1" in case["metrics"]
         found = metrics.trajectory_metrics(case["pred"], case["gt"], tuple(case["img_size"]), per_pixel)
         assert found == pytest.approx(case["metrics"], rel=1e-4, abs=1e-6), name
+    case = functions["get_traj_metrics"]["cross_track_discount_0.9"]
+    assert metrics.cross_track_l2(case["ref"], case["sampled"], 0.9) == pytest.approx(case["value"], rel=1e-5)
     for case in functions["perplexity"].values():
         usage = metrics.code_usage(torch.bincount(case["indices"].flatten(), minlength=case["codebook_size"]))
         assert usage["perplexity"] == pytest.approx(case["perplexity"].item(), rel=1e-4)
