@@ -94,9 +94,9 @@ def test_an_interrupted_evaluation_writes_no_report_and_says_how_to_get_one(libe
     command += ["--max-steps", "3", "--workers", "1", "--video", "none", "--report", "--out", str(tmp_path / "out")]
     process = subprocess.Popen([*command, "--assets", str(libero_assets)], stdout=subprocess.PIPE, text=True)
     results = tmp_path / "out" / "results.json"
-    while process.poll() is None and not results.exists():
+    while process.poll() is None and not (results.exists() and Results.load(results).episodes):
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # as Ctrl-C, which a process in the background may be told to ignore
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"no report yet; of what is there: python -m sim.report {tmp_path / 'out'}" in printed
