@@ -279,9 +279,11 @@ def test_an_exception_in_the_loop_ends_it_with_the_arm_braked(rig):
     with pytest.raises(ArithmeticError):
         made.loop.run(20)
     until(lambda: made.robot.targets[-1].stop and np.array_equal(*(target.q for target in made.robot.targets[-2:])))
-    speeds = np.abs(np.diff(made.commanded()[:, 0]))
+    periods = np.diff([target.sequence for target in made.robot.targets])  # on a busy machine the robot misses some
+    speeds = np.diff(made.commanded()[:, 0]) / periods
     assert speeds[-1] == 0
-    assert np.abs(np.diff(speeds)).max() < made.config.safety.acceleration[0] * 0.02**2 + 1e-9
+    most = made.config.safety.acceleration[0] * 0.02**2 * (periods[1:] + periods[:-1]) / 2
+    assert (np.abs(np.diff(speeds)) < most + 1e-9).all()
     assert made.loop.report.summary()["ticks"] > 0
 
 
