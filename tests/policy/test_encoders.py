@@ -8,6 +8,7 @@ import torch
 
 from common.errors import UserError
 from policy.augment import OFF, AugmentConfig, jitter, shift, to_float
+from policy.known_instructions import KnownInstructions
 from policy.text import PreprocessedText, TextConfig, WordsEncoder
 from policy.vision import SmallEncoder, VisionConfig
 from tokenizer.resnet import ResNet18
@@ -28,7 +29,10 @@ def test_text_of_the_wrong_kind_is_refused() -> None:
     words, stored = WordsEncoder(TextConfig("words", width=16)), PreprocessedText()
     with pytest.raises(UserError, match="list of strings"):
         words.prepare(np.zeros((2, 512), np.float32))
-    with pytest.raises(UserError, match="embeddings"):
+    with pytest.raises(UserError, match="embeddings must have shape"):
+        stored.prepare(np.zeros((2, 64), np.float32))
+    stored.known = KnownInstructions({"close the drawer": torch.ones(512)})
+    with pytest.raises(UserError, match="nearest are 'close the drawer'"):
         stored.prepare(["open the drawer"])
 
 
