@@ -32,6 +32,7 @@ from common.cli import not_negative, positive
 from common.errors import UserError
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
+from sim.evaluation.provenance import notes
 from sim.evaluation.results import EvaluationSettings, Results, versions
 from sim.evaluation.runner import run_episodes
 from sim.evaluation.worker import Job, Rules
@@ -40,6 +41,8 @@ from sim.libero.selection import parse_suites, parse_tasks
 
 if TYPE_CHECKING:
     from policy import Policy
+
+log = logging.getLogger(__name__)
 
 LIBERO_IMAGE_SIZE = 128
 WIDTH_OF_LOGS = 110
@@ -133,7 +136,8 @@ def main(argv: list[str]) -> int:
     numbers = range(options.first, options.first + options.episodes)
     selected = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in numbers}
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_LOGS)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Both end in KeyboardInterrupt and keep the results.
 
     found = assets.resolve(options.assets)
@@ -145,7 +149,8 @@ def main(argv: list[str]) -> int:
         "command": shlex.join(["python", "-m", "sim.eval", *argv]),
         "replay": replay_options(options),
         "policy": about,
-        "assets": {"source": found.source, "digest": found.digest},
+        "assets": {"source": found.source, "digest": found.digest, "procedural": found.procedural},
+        "notes": notes(found, about),
         "versions": versions(),
     }
     results = Results.open(out / "results.json", settings, context)
@@ -168,6 +173,8 @@ def main(argv: list[str]) -> int:
     console.print(
         f"{settings.policy}: {len(jobs)} episodes on {workers} workers; assets {found}", highlight=False, soft_wrap=True
     )
+    for note in context["notes"]:
+        log.warning(note)
     predictions, on_batch = None, None
     if options.report and policy is not None:
         from sim.evaluation.prediction_log import PredictionLog

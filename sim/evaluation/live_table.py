@@ -77,15 +77,17 @@ class LiveTable:
         room = max(1, self._console.height - ROWS_AROUND)
         shown = None if len(self._planned) <= room else set(self._active[:room])
         table = score_table(self._results, self._planned, shown)
-        table.caption = f"{len(self._results.episodes)}/{self._total} episodes, {self._speed()}"
+        progress = f"{len(self._results.episodes)}/{self._total} episodes, {self._speed()}"
+        table.caption = "\n".join([*self._results.notes, progress])
         return table
 
 
 def score_table(
     results: Results, planned: dict[tuple[str, int], int], shown: set[tuple[str, int]] | None = None
 ) -> Table:
-    """One row a suite and one a task of it (all planned ones, or those in ``shown``)."""
+    """One row a suite and one a task of it (all planned ones, or those in ``shown``); the results' notes below."""
     table = Table(title=results.settings.policy, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table.caption = "\n".join(results.notes)
     table.add_column("task")
     for heading, width in (("success", 7), ("rate", 6), ("95 %", 8), ("steps", 5), ("done", 5)):
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)

@@ -125,7 +125,8 @@ class Results:
     Args:
         path: the ``results.json``.
         settings: what decides scores.
-        context: what else a reader wants to know: command line, policy, assets, versions.
+        context: what else a reader wants to know: command line, policy, assets, versions, and ``notes``, sentences
+            that must stand wherever the scores do.
         episodes: finished episodes by ``EpisodeResult.key``.
     """
 
@@ -133,6 +134,11 @@ class Results:
     settings: EvaluationSettings
     context: dict[str, Any] = field(default_factory=dict)
     episodes: dict[tuple[str, int, int], EpisodeResult] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be said beside the scores, such as that they are not comparable with published ones."""
+        return list(self.context.get("notes", []))
 
     def add(self, episode: EpisodeResult) -> None:
         """Keep an episode, on disk too."""

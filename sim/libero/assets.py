@@ -41,17 +41,21 @@ class Assets:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over names and contents of all files, first 16 hex digits: results record it."""
+        """SHA-256 over names and contents of all assets, first 16 hex digits: results record it."""
+        from sim.libero.procedural.pack import MARKER
+
         total = hashlib.sha256()
-        for file in sorted(path for path in self.path.rglob("*") if path.is_file()):
+        for file in sorted(path for path in self.path.rglob("*") if path.is_file() and path.name != MARKER):
             total.update(file.relative_to(self.path).as_posix().encode() + b"\0")
             total.update(hashlib.sha256(file.read_bytes()).digest())
         return total.hexdigest()[:16]
 
     @property
     def procedural(self) -> bool:
-        """Whether this is the procedural pack, however it was named."""
-        return self.path.parent == _packs().resolve()
+        """Whether this is the procedural pack, wherever it lies and however it was named."""
+        from sim.libero.procedural.pack import MARKER
+
+        return (self.path / MARKER).is_file()
 
     def __str__(self) -> str:
         return f"{self.path} ({self.source}{f'; {NOT_COMPARABLE}' if self.procedural else ''})"

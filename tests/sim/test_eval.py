@@ -14,6 +14,7 @@ from common.errors import UserError
 from sim import eval as evaluation
 from sim.evaluation.results import Results
 from sim.evaluation.worker import video_path
+from sim.libero.procedural import build
 from sim.report import __main__ as report
 from tests.sim.examples import save_untrained_bundle
 
@@ -68,6 +69,20 @@ def test_the_command_writes_results_and_continues_them(libero_assets: Path, tmp_
     assert second["episodes"][0]["wall_time_s"] == first.episodes["libero_object", 0, 0].wall_time_s
     assert {"python", "mujoco", "robosuite", "numpy", "gymnasium"} <= second["versions"].keys()
     assert "1 episodes on 1 workers" in capsys.readouterr().out
+
+
+def test_a_run_in_the_procedural_pack_says_everywhere_that_it_is_not_comparable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.setenv("LIBERO_ASSETS", str(build(tmp_path / "packs")))
+    command = ["--policy", "expert", "--tasks", "5", "--episodes", "1", "--max-steps", "4", "--out", str(tmp_path)]
+    assert evaluation.main(command) == 0
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["assets"]["procedural"]
+    assert "not comparable with published ones" in content["notes"][0]
+    announced, ended = capsys.readouterr().out.split("after 4 steps")
+    assert "not comparable" in announced
+    assert "not comparable" in ended, "below the table"
 
 
 def test_a_bundle_acts_from_images_and_instruction(libero_assets: Path, tmp_path: Path, capsys):

@@ -14,6 +14,13 @@ from sim.libero.procedural.household import HOUSEHOLD
 from sim.libero.procedural.mjcf import Model
 from sim.libero.procedural.textures import write_textures
 
+MARKER = "PROCEDURAL_PACK.txt"
+"""A file of every pack, by which it is known wherever it lies. It is no asset: digests of assets leave it out."""
+_MARKER_TEXT = (
+    "Models for LIBERO from primitive shapes, made by 'python -m sim.assets build'.\n"
+    "Success rates in them are not comparable with published ones.\n"
+)
+
 
 def build(cache_dir: Path | None = None) -> Path:
     """The pack's folder, built if it is not there yet.
@@ -45,6 +52,7 @@ def build(cache_dir: Path | None = None) -> Path:
 
 def write(folder: Path) -> None:
     """Write every file of the pack into an empty folder."""
+    (folder / MARKER).write_text(_MARKER_TEXT)
     write_textures(folder / "textures")
     files = {model.path: model.xml() for model in models()} | {arena.path: arena.xml() for arena in arenas()}
     for name, xml in files.items():

@@ -1,5 +1,6 @@
 """Where LIBERO's assets are found, with a stand-in for the hub."""
 
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from sim import assets as command
 from sim.libero import assets, benchmark
+from sim.libero.procedural.pack import MARKER
 
 
 @pytest.fixture
@@ -56,6 +58,18 @@ def test_a_pack_that_is_named_is_still_known_as_the_pack(nowhere: Path):
     assert named.source == "--assets"
     assert named.procedural
     assert named.digest == pack.digest
+
+
+def test_a_pack_is_known_wherever_it_was_copied_to(nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pack = assets.build()
+    copy = shutil.copytree(pack.path, tmp_path / "elsewhere" / "libero-assets")
+    monkeypatch.setenv("LIBERO_ASSETS", str(copy))
+    named = assets.resolve()
+    assert named.source == "LIBERO_ASSETS"
+    assert named.procedural
+    assert named.digest == pack.digest
+    (copy / MARKER).unlink()
+    assert assets.resolve().digest == pack.digest, "the marker is no asset"
 
 
 def test_a_finished_download_is_used_without_asking_again(nowhere: Path, tmp_path: Path, monkeypatch):

@@ -1,0 +1,25 @@
+"""Where results come from, and what their reader has to know about them."""
+
+from typing import Any
+
+from sim.libero.assets import NOT_COMPARABLE, Assets
+
+
+def notes(assets: Assets, policy: dict[str, Any]) -> list[str]:
+    """What a reader must not overlook, a sentence each: results keep them, table and terminal show them.
+
+    Args:
+        policy: how the policy describes itself; empty for the expert. ``assets`` in it: the digest of the assets that
+            it learned from, or several.
+    """
+    found = []
+    if assets.procedural:
+        found.append(f"played in the procedural pack: {NOT_COMPARABLE}")
+    learned = policy.get("assets") or []
+    learned = [learned] if isinstance(learned, str) else list(learned)
+    if learned and assets.digest not in learned:
+        found.append(
+            f"the policy learned from the assets {' and '.join(map(str, learned))}, this run uses {assets.digest} "
+            f"({assets.source}): success may be lower than in the world that it knows"
+        )
+    return found
