@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from common.errors import UserError
 from demos.origin import Origin
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
@@ -32,12 +33,36 @@ def build(bundle: Checkpoint) -> Amplify:
     return policy
 
 
-def load_policy(path: str | Path, device: str = "cpu", threads: int | None = None) -> Amplify:
-    """Opens a bundle (.safetensors). ``threads`` sets how many threads torch computes with, in this whole process.
+def usable_device(name: str | None = None) -> str:
+    """``name``, of a torch device that can be computed on here; without it a GPU if there is one, else the CPU.
 
-    By default that is all cores but one: what feeds a policy (simulator, network, cameras) needs the other, and while
-    it runs there, a torch thread that shares the core makes all of them wait (measured: docs/robot.md).
+    Raises:
+        UserError: there is no such device, or this torch cannot use it.
     """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (AssertionError, RuntimeError) as error:  # torch says it with either
+        reason = str(error).splitlines()[0]
+        there = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+        raise UserError(
+            f"cannot compute on the device {name!r} with torch {torch.__version__} ({reason}); use {there}"
+        ) from error
+    return name
+
+
+def load_policy(path: str | Path, device: str | None = "cpu", threads: int | None = None) -> Amplify:
+    """Opens a bundle (.safetensors) on ``device``; for None on a GPU if there is one, else on the CPU.
+
+    ``threads`` sets how many threads torch computes with, in this whole process. By default that is all cores but one:
+    what feeds a policy (simulator, network, cameras) needs the other, and while it runs there, a torch thread that
+    shares the core makes all of them wait (measured: docs/robot.md).
+
+    Raises:
+        UserError: there is no such file, it is not one of our bundles, or ``device`` cannot be used.
+    """
+    device = usable_device(device)
     if threads is None:
         threads = min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1))
     torch.set_num_threads(threads)

@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OF_POLICIES = ("checkpoint", "replan", "ensemble", "blank_codes", "device", "threads")
+"""Options that mean nothing to the expert."""
+DECIDING = ("policy", "checkpoint", "replan", "ensemble", "blank_codes", "max_steps", "settle_steps", "seed")
+"""Options that decide how an episode is played."""
 LIBERO_IMAGE_SIZE = 128
 WIDTH_OF_LOGS = 110
 
@@ -127,11 +132,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Evaluate as the command line says; the exit status."""
     options = parser().parse_args(argv)
-    if options.policy not in ("bundle", "expert") and not options.policy.startswith(ADDRESSES):
-        raise UserError(
-            f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE), 'expert', or the address of "
-            "a policy server such as tcp://127.0.0.1:5555"
-        )
+    _check(options)
     suites = parse_suites(options.suite or ["libero_10"])
     numbers = range(options.first, options.first + options.episodes)
     selected = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in numbers}
@@ -204,6 +205,17 @@ def main(argv: list[str]) -> int:
     return 1 if any(episode.error for episode in results.episodes.values()) else 0
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse a policy that there is not, and options that nobody would read."""
+    if options.policy not in ("bundle", "expert") and not options.policy.startswith(ADDRESSES):
+        raise UserError(
+            f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE), 'expert', or the address of "
+            "a policy server such as tcp://127.0.0.1:5555"
+        )
+    if options.policy == "expert" and (given := _given(options, OF_POLICIES)):
+        raise UserError(f"the expert has neither weights nor chunks of actions: leave out {' '.join(given)}")
+
+
 def _policy(options: argparse.Namespace) -> "Policy | None":
     """The policy that the command line names; none for the expert."""
     if options.policy == "expert":
@@ -246,16 +258,22 @@ def replay_options(options: argparse.Namespace) -> list[str]:
 
     ``sim.report`` puts suite, task and number of an episode behind them, and has the command that plays it again.
     """
-    defaults = parser().parse_args([])
-    words: list[str] = []
-    for name in ("policy", "checkpoint", "replan", "ensemble", "blank_codes", "max_steps", "settle_steps", "seed"):
-        value = getattr(options, name)
-        if value != getattr(defaults, name):
-            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    words = _given(options, DECIDING)
     if options.fast_render is not None:
         words.append("--fast-render" if options.fast_render else "--no-fast-render")
     if options.assets is not None:
         words += ["--assets", str(options.assets)]
+    return words
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Those of the options that differ from the defaults, as words of a command line."""
+    defaults = parser().parse_args([])
+    words: list[str] = []
+    for name in names:
+        value = getattr(options, name)
+        if value != getattr(defaults, name):
+            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return words
 
 

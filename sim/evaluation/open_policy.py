@@ -55,14 +55,12 @@ def open_bundle(path: Path, *, device: str | None = None, threads: int | None = 
         threads: that the policy computes with; as ``policy.load_policy`` chooses if absent.
 
     Raises:
-        UserError: there is no such file, or it is not one of our bundles.
+        UserError: there is no such file, it is not one of our bundles, or the device cannot be used.
     """
     if not path.is_file():
         raise UserError(
             f"no bundle at {path}; name one with --checkpoint FILE (training ends with 'python -m policy.bundle')"
         )
-    import torch
-
     from policy import load_policy
 
-    return load_policy(path, device=device or ("cuda" if torch.cuda.is_available() else "cpu"), threads=threads)
+    return load_policy(path, device=device, threads=threads)

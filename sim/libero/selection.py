@@ -35,6 +35,8 @@ def parse_tasks(text: str | None, suite: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UserError(f"cannot read --tasks {text!r}; write numbers and ranges, e.g. 0,5 or 0-4")
+        if dash and int(last) < int(first):
+            raise UserError(f"--tasks {text} has the range {part.strip()}, which runs backwards; write {last}-{first}")
         chosen.update(range(int(first), int(last or first) + 1))
     if not chosen or max(chosen) >= count:
         known = "; ".join(f"{task.index} {task.language}" for task in benchmark.tasks(suite)[:10])

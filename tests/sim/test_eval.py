@@ -25,7 +25,14 @@ from tests.sim.examples import save_untrained_bundle
         (["--suite", "libero_11"], "unknown suite 'libero_11'; the suites are libero_spatial"),
         (["--tasks", "0,10"], "libero_10, which has tasks 0 to 9: 0 put both"),
         (["--tasks", "one"], "cannot read --tasks 'one'"),
-        (["--tasks", "5-2"], "--tasks 5-2 is not in libero_10"),
+        (["--tasks", "5-3"], "--tasks 5-3 has the range 5-3, which runs backwards; write 3-5"),
+        (["--tasks", "0,9-7,1"], "the range 9-7, which runs backwards"),
+        (["--policy", "expert", "--blank-codes"], "the expert has neither weights nor chunks of actions"),
+        (
+            ["--policy", "expert", "--checkpoint", "x.safetensors", "--ensemble"],
+            "--checkpoint x.safetensors --ensemble",
+        ),
+        (["--policy", "expert", "--device", "cpu", "--replan", "4"], "leave out --replan 4 --device cpu"),
         (["--workers", "0"], "--workers: '0' is not a whole number above 0"),
         (["--episodes", "-3"], "--episodes"),
         (["--replan", "4", "--ensemble"], "not allowed with"),
@@ -45,6 +52,15 @@ def test_a_missing_bundle_or_missing_assets_are_named(libero_assets: Path, tmp_p
         evaluation.main(["--checkpoint", str(tmp_path / "absent.safetensors"), "--assets", str(libero_assets)])
     with pytest.raises(UserError, match="not a folder of LIBERO assets"):
         evaluation.main(["--policy", "expert", "--assets", str(tmp_path)])
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "gpu", "meta"])
+def test_a_device_that_cannot_be_used_is_named(libero_assets: Path, tmp_path: Path, device: str):
+    bundle = tmp_path / "untrained.safetensors"
+    save_untrained_bundle(bundle)
+    with pytest.raises(UserError, match=rf"cannot compute on the device '{device}' .*; use cpu") as caught:
+        evaluation.main(["--checkpoint", str(bundle), "--device", device, "--assets", str(libero_assets)])
+    assert "\n" not in str(caught.value)
 
 
 def test_the_command_writes_results_and_continues_them(libero_assets: Path, tmp_path: Path, capsys):
