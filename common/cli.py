@@ -4,6 +4,7 @@ Numbers on a command line have the types ``positive`` and ``not_negative``.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -44,20 +45,37 @@ def not_negative(text: str) -> int:
     return int(text)
 
 
+def in_a_line(error: OSError) -> str:
+    """What the system refused, and where.
+
+    >>> in_a_line(OSError(28, "No space left on device", "results.json"))
+    'results.json: No space left on device'
+    """
+    said = error.strerror or str(error)
+    return " ".join(f"{error.filename}: {said}".split() if error.filename is not None else said.split())
+
+
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Run ``main(argv)`` and exit with its status.
 
     ``--debug`` anywhere on the command line is taken out of ``argv`` and lets tracebacks through.
-    A ``UserError`` is printed as ``error: ...`` and exits 2; Ctrl-C exits 130.
+    A ``UserError``, or an error of the system (a full disk, a folder that may not be written), is printed as
+    ``error: ...`` and exits 2; Ctrl-C and SIGTERM exit 130, after the command has cleaned up.
     """
     argv = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(argv) < len(sys.argv) - 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = main(argv)
     except UserError as error:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except OSError as error:
+        if debug:
+            raise
+        print(f"error: {in_a_line(error)}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         if debug:

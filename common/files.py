@@ -1,7 +1,10 @@
 """Files that many processes share: atomic writes, locks that die with their holder, handles that survive a fork."""
 
+import errno
 import fcntl
 import os
+import shutil
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,18 +18,66 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     When the block raises, the temporary file is removed and ``path`` stays as it was. What a killed process leaves
     behind is a hidden ``.NAME.tmp``, which the next write of the same file overwrites.
+
+    Raises:
+        OSError: the disk is full, or ``path`` may not be written; its ``filename`` is ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
+    with _errors_of(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def nearest_existing(path: str | Path) -> Path:
+    """``path``, or the nearest folder above it that is there."""
+    path = Path(path).absolute()
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def check_room(folder: str | Path, size: int) -> None:
+    """Refuse to begin writing ``size`` bytes below ``folder`` where they do not fit.
+
+    HDF5 does not survive a full disk: it complains without end, and may crash when its files are closed.
+
+    Raises:
+        OSError: they do not fit (``ENOSPC``); its ``filename`` is ``folder``.
+    """
+    if shutil.disk_usage(nearest_existing(folder)).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def check_writable(folder: str | Path) -> None:
+    """Write a little into ``folder``, or where it would be made if it is not there; nothing of it stays.
+
+    Raises:
+        OSError: that is not possible; its ``filename`` is ``folder``.
+    """
     try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with tempfile.TemporaryFile(dir=nearest_existing(folder)) as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
+@contextmanager
+def _errors_of(path: Path, temporary: Path) -> Iterator[None]:
+    """Let errors of writing name ``path``: a full disk names no file, others name the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -42,6 +93,8 @@ def locked(path: str | Path) -> Iterator[None]:
             handle = open(path, "a")  # noqa: SIM115 - closed below; closing is what releases the lock
         except FileNotFoundError:  # the holder removed the folder between the two lines above
             continue
+        except PermissionError:  # somebody else has made it, in a folder for both: reading is enough for a lock
+            handle = open(path)  # noqa: SIM115
         fcntl.flock(handle, fcntl.LOCK_EX)
         if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
             break
