@@ -1,6 +1,7 @@
 """Collects demonstrations of many tasks with worker processes, until every task has what is wanted of it.
 
 A collection may be killed at any moment and started again: what is there is kept and only what is missing is collected.
+Ctrl-C and SIGTERM also merge what is there.
 """
 
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -10,16 +11,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from common.cores import cores_for
+from common.errors import UserError
+from sim.collection.merging import merge, merged_if_interrupted, unmerged
 from sim.collection.quota import Quota, next_quota
-from sim.collection.recording import CollectionSettings, Outcome, demo_path, merge_task, record_episode
+from sim.collection.recording import CollectionSettings, Outcome, demo_path, record_episode
 from sim.collection.worker_pools import worker_pool, worker_pools
 from sim.libero import benchmark
+
+DEATHS = 3
+"""So many workers that die in a row will not be followed by one that lives."""
 
 
 def collect(
     settings: CollectionSettings, tasks: list[benchmark.Task], episodes: int, workers: int, seed: int
 ) -> list[Quota]:
-    """Collect until every task has ``episodes`` demonstrations. Prints progress; returns what was reached."""
+    """Collect until every task has ``episodes`` demonstrations. Prints progress; returns what was reached.
+
+    Raises:
+        UserError: the assets or a GL library are missing, or workers only die.
+        OSError: the disk is full; what was collected before is kept.
+    """
     quotas = [Quota.resumed(settings.out, task, episodes, seed) for task in tasks]
     console, cores = Console(), cores_for(workers)
     columns = (
@@ -30,11 +41,16 @@ def collect(
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, worker_pools(cores) as pools:
+    with (
+        merged_if_interrupted(demo_path(settings.out, task.suite, task) for task in tasks),
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        worker_pools(cores) as pools,
+    ):
         bar = progress.add_task("demonstrations", total=episodes * len(quotas), completed=sum(q.done for q in quotas))
         running: dict[Future[Outcome], tuple[int, Quota]] = {}
         at_work: dict[int, Quota | None] = dict.fromkeys(range(workers))
         idle = list(range(workers))
+        deaths = 0
         while True:
             while idle and (quota := next_quota(quotas, at_work, idle[0])) is not None:
                 worker = idle.pop(0)
@@ -54,12 +70,20 @@ def collect(
                 try:
                     quota.record(future.result())
                 except BrokenProcessPool:
+                    deaths += 1
+                    if deaths == DEATHS:
+                        raise UserError(
+                            f"{DEATHS} workers in a row died, perhaps for want of memory; use fewer --workers, "
+                            "'python -m sim.doctor' looks at this machine"
+                        ) from None
                     console.print(f"a worker died in {quota.task.suite} {quota.task.index}; starting another")
                     pools[worker] = worker_pool(cores[worker])
+                else:
+                    deaths = 0
+                    if not console.is_terminal:
+                        console.print(_line(quotas, quota), highlight=False)
                 idle.append(worker)
                 progress.update(bar, completed=sum(q.done for q in quotas))
-                if not console.is_terminal:
-                    console.print(_line(quotas, quota), highlight=False)
                 if not quota.open and not quota.in_flight:
                     _merge(pools[worker], settings, quota)
         for quota in quotas:
@@ -68,9 +92,10 @@ def collect(
 
 
 def _merge(pool: ProcessPoolExecutor, settings: CollectionSettings, quota: Quota) -> None:
-    """Merge the episodes of a task into its file, if that has not been done."""
-    if demo_path(settings.out, quota.task.suite, quota.task).with_suffix(".parts").exists() and quota.done:
-        pool.submit(merge_task, settings, quota.task.suite, quota.task.index).result()
+    """Merge the episodes of a task into its file, in a worker, if that has not been done."""
+    path = demo_path(settings.out, quota.task.suite, quota.task)
+    if unmerged(path).is_dir():
+        pool.submit(merge, path).result()
 
 
 def _line(quotas: list[Quota], quota: Quota) -> str:

@@ -1,10 +1,13 @@
-"""What a worker of a collection does: plays one episode, stores it with its tracks, and merges a task's file."""
+"""What a worker of a collection does: plays one episode and stores it with its tracks."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from common.files import check_room
 from demos.hdf5 import DemoWriter, Episode
 from demos.tracks import Tracks, TrackWriter, track_folder
 from sim.collection.kept_environment import Rendering, header_of, kept_environment
@@ -63,16 +66,16 @@ def record_episode(settings: CollectionSettings, suite: str, index: int, seed: i
 def store_episode(
     writer: DemoWriter, tracks_root: Path, episode: Episode, tracks: Mapping[str, Tracks], image_size: tuple[int, int]
 ) -> None:
-    """Store an episode and, before anybody can see it, its tracks."""
+    """Store an episode and, before anybody can see it, its tracks.
+
+    Raises:
+        OSError: it may not fit on the disk; nothing is written then.
+    """
+    arrays = [*vars(episode).values(), *(array for view in tracks.values() for array in (view.points, view.vis))]
+    check_room(writer.path.parent, sum(array.nbytes for array in arrays if isinstance(array, np.ndarray)))
     track_writer = TrackWriter(track_folder(tracks_root, writer.path.parent.name, writer.path))
 
     def write_tracks(demo: int) -> None:
         track_writer.write(demo, tracks, image_size)
 
     writer.append(episode, before_publish=write_tracks)
-
-
-def merge_task(settings: CollectionSettings, suite: str, index: int) -> None:
-    """Merge the episodes of a task into one file."""
-    env = kept_environment(suite, index, settings.rendering)
-    DemoWriter(demo_path(settings.out, suite, env.task), header_of(env)).finish()

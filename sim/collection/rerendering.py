@@ -19,6 +19,7 @@ from common.cores import cores_for
 from common.errors import UserError
 from demos.hdf5 import DemoFileError, DemoReader, DemoWriter
 from sim.collection.kept_environment import Rendering, header_of, kept_environment
+from sim.collection.merging import merge, merged_if_interrupted
 from sim.collection.recording import demo_path, store_episode
 from sim.collection.worker_pools import worker_pools
 from sim.libero import benchmark
@@ -52,7 +53,8 @@ def rerender(settings: RerenderingSettings, tasks: list[benchmark.Task], workers
     """Render what is not there yet, with a progress bar; returns how many demonstrations were rendered."""
     waiting = {task: deque(_missing(settings, task)) for task in tasks}
     total = sum(map(len, waiting.values()))
-    with worker_pools(cores_for(workers)) as pools:
+    paths = [demo_path(settings.out, settings.dataset, task) for task in tasks]
+    with merged_if_interrupted(paths), worker_pools(cores_for(workers)) as pools:
         running: dict[Future[None], tuple[int, benchmark.Task]] = {}
         at_work: dict[int, benchmark.Task] = {}
 
@@ -75,9 +77,8 @@ def rerender(settings: RerenderingSettings, tasks: list[benchmark.Task], workers
             worker, _task = running.pop(future)
             future.result()
             submit(worker)
-        for task in tasks:
-            if demo_path(settings.out, settings.dataset, task).with_suffix(".parts").exists():
-                pools[0].submit(_finish, settings, task).result()
+        for path in paths:
+            merge(path)
     return total
 
 
@@ -141,8 +142,3 @@ def _missing(settings: RerenderingSettings, task: benchmark.Task) -> list[int]:
                 done |= {str(reader.attributes_of(i)["rendered_from"]) for i in range(len(reader))}
     with DemoReader(demo_path(settings.source, task.suite, task)) as reader:
         return [index for index, name in enumerate(reader.names) if name not in done]
-
-
-def _finish(settings: RerenderingSettings, task: benchmark.Task) -> None:
-    env = kept_environment(task.suite, task.index, settings.rendering)
-    DemoWriter(demo_path(settings.out, settings.dataset, task), header_of(env)).finish()

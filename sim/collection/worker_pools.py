@@ -24,7 +24,7 @@ def worker_pools(cores: list[int | None]) -> Iterator[list[ProcessPoolExecutor]]
         raise
     finally:
         for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waits, so that nothing of it is left to the end of the interpreter
 
 
 def worker_pool(core: int | None) -> ProcessPoolExecutor:

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import locked, replacing
 from sim.libero import benchmark
 
 log = logging.getLogger(__name__)
@@ -67,13 +68,22 @@ def resolve(explicit: str | os.PathLike[str] | None = None) -> Assets:
     Raises:
         AssetsMissing: a named folder does not hold them.
     """
-    if found := _named(explicit) or _checkout() or _downloaded():
+    if found := present(explicit):
         return found
     try:
         return download()
     except AssetsMissing as reason:
         log.warning("%s; using the procedural pack instead: %s", reason, NOT_COMPARABLE)
         return build()
+
+
+def present(explicit: str | os.PathLike[str] | None = None) -> Assets | None:
+    """What ``resolve`` finds without downloading or building anything.
+
+    Raises:
+        AssetsMissing: a named folder does not hold them.
+    """
+    return _named(explicit) or _checkout() or _downloaded()
 
 
 def download() -> Assets:
@@ -94,10 +104,8 @@ def download() -> Assets:
         ) from error
     folder = _checked(root / "assets" if (root / "assets").is_dir() else root, f"hub {HUB_DATASET}")
     # Only a finished download is remembered: the hub's own cache does not tell it from an interrupted one.
-    _remembered().parent.mkdir(parents=True, exist_ok=True)
-    temporary = _remembered().with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(str(folder))
-    temporary.replace(_remembered())
+    with locked(benchmark.cache_folder() / ".lock"), replacing(_remembered()) as temporary:
+        temporary.write_text(str(folder))
     return Assets(folder, f"hub {HUB_DATASET}")
 
 

@@ -5,6 +5,7 @@ here: its configuration is written to our cache folder before the first import, 
 unpickler that knows nothing but numpy arrays.
 """
 
+import hashlib
 import importlib.util
 import os
 import runpy
@@ -19,6 +20,7 @@ import numpy as np
 import yaml
 
 from common.errors import UserError
+from common.files import locked, nearest_existing, replacing
 from demos.language import language_of
 from sim.suites import SUITES
 
@@ -39,8 +41,19 @@ class Task:
 
 
 def cache_folder() -> Path:
-    """Where downloads, built assets and LIBERO's configuration live (``AMPLIFY_CACHE`` or ``~/.cache/amplify``)."""
-    return Path(os.environ.get("AMPLIFY_CACHE") or Path.home() / ".cache" / "amplify")
+    """Where built assets, LIBERO's configuration and the place of the download live, for each user by itself.
+
+    ``AMPLIFY_CACHE``, else ``amplify`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        UserError: this user has no home.
+    """
+    if named := os.environ.get("AMPLIFY_CACHE"):
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amplify"
+    except RuntimeError:
+        raise UserError("this user has no home to keep a cache in; name a folder with AMPLIFY_CACHE") from None
 
 
 @cache
@@ -117,20 +130,31 @@ def use_assets(folder: Path) -> ModuleType:
 
     Returns:
         The module ``libero.libero.envs``.
+
+    Raises:
+        UserError: our cache cannot be written.
     """
     package = package_folder()
-    config = cache_folder() / "libero"
-    config.mkdir(parents=True, exist_ok=True)
-    paths = {
-        "benchmark_root": str(package),
-        "bddl_files": str(package / "bddl_files"),
-        "init_states": str(package / "init_files"),
-        "datasets": str(cache_folder() / "datasets"),
-        "assets": str(folder),
-    }
-    temporary = config / f"config.{os.getpid()}.tmp"
-    temporary.write_text(yaml.safe_dump(paths))
-    temporary.replace(config / "config.yaml")
+    text = yaml.safe_dump(
+        {
+            "benchmark_root": str(package),
+            "bddl_files": str(package / "bddl_files"),
+            "init_states": str(package / "init_files"),
+            "datasets": str(cache_folder() / "datasets"),
+            "assets": str(folder),
+        }
+    )
+    # Named by its content: processes with other assets have another one, and what is there need not be writable.
+    config = cache_folder() / "libero" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if not (config / "config.yaml").exists():
+        try:
+            with locked(config / ".lock"), replacing(config / "config.yaml") as temporary:
+                temporary.write_text(text)
+        except OSError as error:
+            raise UserError(
+                f"cannot write LIBERO's configuration into {config} ({error.strerror}); name a folder of yours with "
+                "AMPLIFY_CACHE"
+            ) from error
     os.environ["LIBERO_CONFIG_PATH"] = str(config)
     _quiet_robosuite()
 
@@ -158,4 +182,10 @@ def _quiet_robosuite() -> None:
     macros = importlib.util.module_from_spec(settings)
     settings.loader.exec_module(macros)
     macros.FILE_LOGGING_LEVEL, macros.CONSOLE_LOGGING_LEVEL = None, "ERROR"  # type: ignore[attr-defined]
+    # numba refuses to compile for a cache that it cannot write, and looks for one in the user's home.
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        if os.access(nearest_existing(cache_folder()), os.W_OK):
+            os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "numba"))
+        else:
+            macros.CACHE_NUMBA = False  # type: ignore[attr-defined]
     sys.modules["robosuite.macros"] = macros

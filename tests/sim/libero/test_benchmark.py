@@ -1,8 +1,10 @@
 """The LIBERO benchmark as data."""
 
+import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,36 @@ def test_the_digest_of_assets_depends_on_their_content(tmp_path: Path):
     first = assets.resolve(tmp_path).digest
     (tmp_path / "scenes" / "a.xml").write_text("<mujoco />")
     assert assets.resolve(tmp_path).digest != first
+
+
+def test_the_cache_belongs_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AMPLIFY_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert benchmark.cache_folder() == tmp_path / ".cache" / "amplify"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert benchmark.cache_folder() == tmp_path / "xdg" / "amplify"
+    monkeypatch.setenv("AMPLIFY_CACHE", str(tmp_path / "mine"))
+    assert benchmark.cache_folder() == tmp_path / "mine"
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AMPLIFY_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match=r"cannot write .*file/cache.*AMPLIFY_CACHE"):
+        benchmark.use_assets(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_cache_that_is_complete_need_not_be_writable():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        code = f"from pathlib import Path; from sim.libero import benchmark; benchmark.use_assets(Path({folder!r}))"
+        command = [sys.executable, "-c", code]
+        subprocess.run(command, env=os.environ | {"AMPLIFY_CACHE": f"{folder}/cache"}, check=True)
+        reading = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]  # Python may be root's
+        other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *reading]
+        subprocess.run([*other, *command], env=os.environ | {"AMPLIFY_CACHE": f"{folder}/cache"}, check=True)
 
 
 def test_loading_libero_writes_no_log_file(tmp_path: Path):
