@@ -10,14 +10,14 @@ Examples:
 
 Protocol: episode k starts from the suite's shipped initial state k % 50; 10 settle steps; step limits spatial 220,
 object 280, goal 300, libero_10 520, libero_90 400; success when the task's goal predicate holds at a step.
-Exit status: 0 all episodes ran, 1 some broke twice (they are left out of the rates), 2 bad input, 130 interrupted.
+Exit status: 0 all episodes ran, 1 some broke twice (they are left out of the rates), 2 bad input or a machine that
+cannot simulate ('python -m sim.doctor' says why), 130 interrupted.
 """
 
 import argparse
 import logging
 import os
 import shlex
-import signal
 import sys
 import time
 from collections import Counter
@@ -34,11 +34,14 @@ from common.errors import UserError
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
 from sim.evaluation.provenance import notes
-from sim.evaluation.results import EvaluationSettings, Results, versions
+from sim.evaluation.results import EvaluationSettings, Results
 from sim.evaluation.runner import run_episodes
 from sim.evaluation.worker import Job, Rules
 from sim.libero import assets
 from sim.libero.selection import parse_suites, parse_tasks
+from sim.machine import checks, gl_driver
+from sim.machine.description import versions
+from sim.machine.gl_driver import Driver
 
 if TYPE_CHECKING:
     from policy import Policy
@@ -50,6 +53,8 @@ OF_POLICIES = ("checkpoint", "replan", "ensemble", "blank_codes", "device", "thr
 DECIDING = ("policy", "checkpoint", "replan", "ensemble", "blank_codes", "max_steps", "settle_steps", "seed")
 """Options that decide how an episode is played."""
 LIBERO_IMAGE_SIZE = 128
+FILM_SIZE = 0.0005
+"""A film of an episode takes up to this, predicted motion and a copy in the report included (GB)."""
 WIDTH_OF_LOGS = 110
 
 
@@ -139,8 +144,8 @@ def main(argv: list[str]) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_LOGS)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Both end in KeyboardInterrupt and keep the results.
 
+    driver = gl_driver.probe()
     found = assets.resolve(options.assets)
     policy = _policy(options)
     about = {} if policy is None else policy.describe()
@@ -155,6 +160,7 @@ def main(argv: list[str]) -> int:
         "versions": versions(),
     }
     results = Results.open(out / "results.json", settings, context)
+    results.save()  # before anything is played: what cannot be written should be known now
     rules = Rules(
         expert=policy is None,
         replan=None if options.ensemble else options.replan,
@@ -174,8 +180,8 @@ def main(argv: list[str]) -> int:
     console.print(
         f"{settings.policy}: {len(jobs)} episodes on {workers} workers; assets {found}", highlight=False, soft_wrap=True
     )
-    for note in context["notes"]:
-        log.warning(note)
+    for warning in [*results.notes, *_shortcomings(options, driver, out, workers, len(jobs), rules)]:
+        log.warning(warning)
     predictions, on_batch = None, None
     if options.report and policy is not None:
         from sim.evaluation.prediction_log import PredictionLog
@@ -185,18 +191,17 @@ def main(argv: list[str]) -> int:
     try:
         with LiveTable(results, planned, console) as table:
             for episode in run_episodes(jobs, rules, workers, policy, on_batch):
-                if predictions is not None:
-                    predictions.save(episode)
                 results.add(episode)
                 table.update(episode)
+                if predictions is not None:
+                    predictions.save(episode)
     except KeyboardInterrupt:
         if options.report and results.episodes:
             later = shlex.join(["python", "-m", "sim.report", str(out)])
             console.print(f"no report yet; of what is there: {later}", highlight=False, soft_wrap=True)
         raise
     finally:
-        if results.path.exists():
-            console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
+        console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
     if options.report and results.episodes:
         from sim.report.evaluation_page import write_evaluation
 
@@ -230,6 +235,23 @@ def _policy(options: argparse.Namespace) -> "Policy | None":
     if options.replan > policy.action_horizon:
         raise UserError(f"--replan {options.replan} is more than the {policy.action_horizon} actions of a chunk")
     return policy
+
+
+def _shortcomings(
+    options: argparse.Namespace, driver: Driver, out: Path, workers: int, jobs: int, rules: Rules
+) -> list[str]:
+    """What is wrong with this machine, if anything, and how to mend it."""
+    films = 0 if rules.video == "none" else jobs
+    findings = [
+        checks.driver_in_use(driver),
+        checks.folder("disk", out, "make room, or name another --out", needed=films * FILM_SIZE),
+        checks.cache(),
+        checks.memory(workers),
+        checks.versions(),
+    ]
+    if options.policy == "bundle":
+        findings.append(checks.device(options.device))
+    return [str(finding) for finding in findings if finding.mend]
 
 
 def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.Assets) -> EvaluationSettings:

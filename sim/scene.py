@@ -8,7 +8,8 @@ from pathlib import Path
 
 from common import cli
 from common.cli import not_negative
-from sim.libero.scene_export import write
+from common.files import check_writable
+from sim.machine import gl_driver
 
 
 def main(argv: list[str]) -> None:
@@ -24,6 +25,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: see docs/assets.md")
     parser.add_argument("--out", type=Path, default=Path("scene.xml"), metavar="FILE", help="default: scene.xml")
     arguments = parser.parse_args(argv)
+    check_writable(arguments.out.parent)
+    gl_driver.probe()
+    from sim.libero.scene_export import write  # MuJoCo cannot even be imported where the GL library is missing
+
     task = write(arguments.suite, arguments.task, arguments.init_state, arguments.out, arguments.assets)
     print(f"{arguments.out}: {task.language}")
     print(f"  python -m robot_bridge.twin --scene {arguments.out}")

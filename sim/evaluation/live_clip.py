@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from common.conventions import VIEWS
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
 from sim.evaluation.worker import Job, Rules
+from sim.machine import gl_driver
 from sim.pictures.inputs import Clip, Frame
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def live_clip(policy: "Policy", job: Job, rules: Rules, text: str | None = None)
     Raises:
         UserError: there is no such task, no assets, no GL library.
     """
-    from sim.libero.env import LiberoEnv
+    gl_driver.probe()
+    from sim.libero.env import LiberoEnv  # MuJoCo cannot even be imported where the GL library is missing
 
     env = LiberoEnv(
         job.suite, job.task, assets=rules.assets, image_size=rules.image_size, fast_render=rules.fast_render

@@ -5,10 +5,9 @@ file is whole and the run can be continued from it.
 """
 
 import dataclasses
-import importlib.metadata
 import json
 import math
-import platform
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,6 @@ from common.errors import UserError
 from common.files import replacing
 
 FORMAT = 1
-PACKAGES = ("mujoco", "robosuite", "hf-libero", "libero", "bddl", "gymnasium", "numpy", "torch")
 
 
 class ResultsMismatch(UserError):
@@ -141,9 +139,25 @@ class Results:
         return list(self.context.get("notes", []))
 
     def add(self, episode: EpisodeResult) -> None:
-        """Keep an episode, on disk too."""
+        """Keep an episode, on disk too.
+
+        Raises:
+            UserError: the file cannot be written; says where the episodes are instead.
+        """
         self.episodes[episode.key] = episode
-        self.save()
+        try:
+            self.save()
+        except OSError as error:
+            raise UserError(f"cannot write {self.path} ({error.strerror}); {self._rescue(episode)}") from error
+
+    def _rescue(self, episode: EpisodeResult) -> str:
+        """Keep what ``self.path`` does not hold, and say where: in another place, or in these very words."""
+        try:
+            path = Path(tempfile.mkdtemp(prefix="amplify-results-")) / self.path.name
+            path.write_text(json.dumps(self.as_json(), indent=1) + "\n")
+        except OSError:
+            return f"make room and repeat the command; the last episode is not in it: {dataclasses.asdict(episode)}"
+        return f"all {len(self.episodes)} episodes are in {path}: make room, move it there, and repeat the command"
 
     def score(self, suite: str, task: int | None = None) -> Score:
         """The score of a suite, or of one task of it."""
@@ -226,14 +240,3 @@ class Results:
         if earlier := [command for command in dict.fromkeys(commands) if command and command != context.get("command")]:
             context = context | {"earlier_commands": earlier}
         return cls(path, settings, context, episodes)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a score."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

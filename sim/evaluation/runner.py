@@ -19,7 +19,7 @@ import numpy as np
 from common.cores import cores_for
 from common.errors import UserError
 from sim.evaluation.results import EpisodeResult
-from sim.evaluation.worker import Failure, Job, Observation, Rules, work
+from sim.evaluation.worker import Failure, Job, Notice, Observation, Rules, work
 from sim.libero import benchmark
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 """How often an episode is tried before it is recorded as broken."""
+ALIKE = 3
+"""If the first tries, as many as this, all break for the same reason, the others would too."""
 
 
 BatchListener = Callable[[Sequence[tuple[Job, Observation]]], None]
@@ -52,7 +54,8 @@ def run_episodes(
         on_batch: called with every batch that the policy has answered.
 
     Raises:
-        UserError: an environment cannot be made (no assets, no GL library), or the policy returned nonsense.
+        UserError: an environment cannot be made (no assets, no GL library), the first tries all broke alike, or the
+            policy returned nonsense.
     """
     queue = Queue(jobs)
     crew = [Worker(rules, core) for core in cores_for(workers)]
@@ -72,7 +75,10 @@ def run_episodes(
                 job, message = worker.job, worker.receive()
                 if isinstance(message, Observation):
                     requests.append((worker, message))
+                elif isinstance(message, Notice):
+                    log.warning(message.text)
                 elif isinstance(message, EpisodeResult):
+                    queue.ended()
                     yield message
                 elif job is not None and (broken := queue.retry_or_give_up(job, message)) is not None:
                     yield broken
@@ -93,6 +99,7 @@ class Queue:
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._waiting: dict[tuple[str, int], deque[Job]] = {}
         self._failures: dict[Job, int] = {}
+        self._first_reasons: list[str] | None = []  # until an episode has come to its end
         for job in jobs:
             self._waiting.setdefault((job.suite, job.task), deque()).append(job)
 
@@ -111,13 +118,28 @@ class Queue:
             del self._waiting[task]
         return job
 
+    def ended(self) -> None:
+        """An episode has come to its end: whatever breaks from now on is not the machine."""
+        self._first_reasons = None
+
     def retry_or_give_up(self, job: Job, failure: Failure) -> EpisodeResult | None:
-        """Put a broken episode back, or return the record of its breaking if it has been tried often enough."""
+        """Put a broken episode back, or return the record of its breaking if it has been tried often enough.
+
+        Raises:
+            UserError: no try has come to an end yet, and all broke alike.
+        """
+        if self._first_reasons is not None:
+            self._first_reasons.append(failure.reason)
+            if len(self._first_reasons) == ALIKE and len(set(self._first_reasons)) == 1:
+                raise UserError(
+                    f"the first {ALIKE} tries all broke alike: {failure.reason}; 'python -m sim.doctor' looks at this "
+                    "machine, --debug shows where it broke"
+                ) from RuntimeError(failure.message)
         self._failures[job] = self._failures.get(job, 0) + 1
         again = self._failures[job] < ATTEMPTS
         log.warning(
             "%s task %d episode %d broke%s: %s",
-            job.suite, job.task, job.episode, ", trying it once more" if again else " again", failure.message,
+            job.suite, job.task, job.episode, ", trying it once more" if again else " again", failure.reason,
         )  # fmt: skip
         if again:
             self._waiting.setdefault((job.suite, job.task), deque()).appendleft(job)
@@ -165,7 +187,7 @@ class Worker:
         self.job, self.task = job, (job.suite, job.task)
         self._send(job)
 
-    def receive(self) -> EpisodeResult | Observation | Failure:
+    def receive(self) -> EpisodeResult | Observation | Notice | Failure:
         """What the worker says. After an ``EpisodeResult`` or a ``Failure`` it is idle.
 
         Raises:
@@ -174,12 +196,12 @@ class Worker:
         try:
             message = self.connection.recv()
         except (EOFError, ConnectionError):
-            message = Failure("the worker process died", user_error=False)
+            message = Failure("the worker process died, perhaps for want of memory", user_error=False)
         if isinstance(message, Failure):
             if message.user_error:
                 raise UserError(message.message)
             self.stop()
-        if not isinstance(message, Observation):
+        if not isinstance(message, Observation | Notice):
             self.job = None
         return message
 

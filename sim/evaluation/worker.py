@@ -5,6 +5,7 @@ episode it sends the ``EpisodeResult``. A broken environment is reported as a ``
 """
 
 import contextlib
+import logging
 import signal
 import time
 import traceback
@@ -26,6 +27,8 @@ from sim.suites import MAX_STEPS
 
 if TYPE_CHECKING:
     from sim.libero.env import LiberoEnv
+
+log = logging.getLogger(__name__)
 
 SHIPPED_STATES = 50
 """Initial states that LIBERO ships for every task."""
@@ -105,6 +108,18 @@ class Failure:
     message: str
     user_error: bool
 
+    @property
+    def reason(self) -> str:
+        """The last line: of a traceback, what went wrong."""
+        return self.message.rstrip().rpartition("\n")[2]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should know, and that does not stop the episode."""
+
+    text: str
+
 
 def work(connection: Connection, rules: Rules, core: int | None) -> None:
     """Serve jobs from ``connection`` until it closes; the environment is kept while the task stays the same."""
@@ -115,7 +130,14 @@ def work(connection: Connection, rules: Rules, core: int | None) -> None:
         while (job := connection.recv()) is not None:
             try:
                 env = _environment(env, job, rules)
-                connection.send(play(env, job, rules, lambda observation: _ask(connection, observation)))
+                result = play(
+                    env,
+                    job,
+                    rules,
+                    ask=lambda observation: _ask(connection, observation),
+                    tell=lambda text: connection.send(Notice(text)),
+                )
+                connection.send(result)
             except (EOFError, ConnectionError):
                 raise
             except UserError as error:
@@ -130,12 +152,19 @@ def work(connection: Connection, rules: Rules, core: int | None) -> None:
             env.close()
 
 
-def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], np.ndarray]) -> EpisodeResult:
+def play(
+    env: "LiberoEnv",
+    job: Job,
+    rules: Rules,
+    ask: Callable[[Observation], np.ndarray],
+    tell: Callable[[str], None] = log.warning,
+) -> EpisodeResult:
     """Play one episode.
 
     Args:
         env: the job's task; its own step limit is not looked at.
         ask: gives a chunk ``(horizon, 7)`` for an observation; not called for the expert.
+        tell: hears about an episode without its film, because that could not be written.
     """
     started = time.perf_counter()
     env.restart(seed=job.seed, init_state=job.init_state)
@@ -143,7 +172,7 @@ def play(env: "LiberoEnv", job: Job, rules: Rules, ask: Callable[[Observation], 
     expert = _expert(env, job) if rules.expert else None
     chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
     success, steps = False, 0
-    with _Film(job, rules) as film:
+    with _Film(job, rules, tell) as film:
         while not success and steps < rules.step_limit(job.suite):
             asks = expert is None and chunks.due
             observation = env.observe() if asks or film.wants_frame(steps) else None
@@ -212,13 +241,16 @@ def _expert(env: "LiberoEnv", job: Job) -> Iterator[np.ndarray]:
 
 
 class _Film:
-    """The video of an episode, if the rules want one; leaving the ``with`` block unfinished discards it."""
+    """The video of an episode, if the rules want one; leaving the ``with`` block unfinished discards it.
 
-    def __init__(self, job: Job, rules: Rules) -> None:
+    A film that cannot be written is given up, and ``tell`` hears of it: the episode counts without it.
+    """
+
+    def __init__(self, job: Job, rules: Rules, tell: Callable[[str], None]) -> None:
         from sim.pictures.video import VideoWriter
 
         self._only_failures = rules.video == "failures"
-        self._folder, self._key = rules.video_folder, job.key
+        self._folder, self._key, self._tell = rules.video_folder, job.key, tell
         hidden = video_path(self._folder, job.key, success=False)
         self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
 
@@ -228,19 +260,34 @@ class _Film:
     def add(self, step: int, images: np.ndarray) -> None:
         """Add the views side by side, if this step is a frame."""
         if self._writer is not None and self.wants_frame(step):
-            self._writer.add(np.concatenate(images, axis=1))
+            with self._given_up_on_errors():
+                self._writer.add(np.concatenate(images, axis=1))
 
     def finish(self, env: "LiberoEnv", success: bool) -> None:
         """Show how it ended, and keep the video unless only failures are wanted."""
         if self._writer is None or (success and self._only_failures):
             return
-        self._writer.add(np.concatenate(env.observe()["images"], axis=1))
-        self._writer.keep(video_path(self._folder, self._key, success))
-        self._writer = None
+        with self._given_up_on_errors():
+            self._writer.add(np.concatenate(env.observe()["images"], axis=1))
+            self._writer.keep(video_path(self._folder, self._key, success))
+            self._writer = None
+
+    @contextlib.contextmanager
+    def _given_up_on_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            suite, task, episode = self._key
+            self._tell(f"no video of {suite} task {task} episode {episode}: {error.filename}: {error.strerror}")
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+            self._writer = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.discard()
+        self._discard()

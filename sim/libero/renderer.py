@@ -8,7 +8,7 @@ import weakref
 import mujoco
 import numpy as np
 
-from common.errors import UserError
+from common.gl import RenderingUnavailable
 from sim.libero.mesh_simplification import simplify_meshes
 
 VISUAL_GEOM_GROUP = 1
@@ -19,10 +19,6 @@ _HIDDEN_GEOM_GROUP = 5
 
 _made_by: int | None = None
 """The process that has made a renderer. OpenGL does not survive a fork."""
-
-
-class RenderingUnavailable(UserError):
-    """No OpenGL context can be made on this machine, or in this process."""
 
 
 class CameraRenderer:
@@ -64,10 +60,7 @@ class CameraRenderer:
             self._gl.make_current()
             self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_100)
         except Exception as error:
-            raise RenderingUnavailable(
-                f"cannot render off screen ({type(error).__name__}: {error}); install EGL or OSMesa, on Debian "
-                "'apt-get install libegl1 libgl1-mesa-dri libosmesa6', and set MUJOCO_GL=egl or osmesa"
-            ) from error
+            raise RenderingUnavailable.because(f"{type(error).__name__}: {error}") from error
         # At exit the context must go before MuJoCo takes EGL down, so in atexit's order and not in weakref's own.
         self._free = weakref.finalize(self, _free, self._gl, self._context)
         self._free.atexit = False

@@ -1,6 +1,7 @@
 """The evaluation command, with real LIBERO episodes cut short."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from sim.evaluation.results import Results
 from sim.evaluation.worker import video_path
 from sim.libero.procedural import build
 from sim.report import __main__ as report
+from tests.machines import run_after, without_egl
 from tests.sim.examples import save_untrained_bundle
 
 
@@ -52,6 +54,19 @@ def test_a_missing_bundle_or_missing_assets_are_named(libero_assets: Path, tmp_p
         evaluation.main(["--checkpoint", str(tmp_path / "absent.safetensors"), "--assets", str(libero_assets)])
     with pytest.raises(UserError, match="not a folder of LIBERO assets"):
         evaluation.main(["--policy", "expert", "--assets", str(tmp_path)])
+
+
+def test_without_a_gl_library_it_ends_at_once_with_one_line(libero_assets: Path, tmp_path: Path):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = ["sim.eval", "--assets", libero_assets, "--out", tmp_path / "out"]
+    done = run_after(without_egl(), command, MUJOCO_GL="egl")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: cannot render off screen with MUJOCO_GL=egl (its library is not installed); install")
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "gpu", "meta"])

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from policy.interface import Text
-from sim.evaluation.runner import Queue, run_episodes
+from sim.evaluation.results import EpisodeResult
+from sim.evaluation.runner import ALIKE, Queue, run_episodes
 from sim.evaluation.worker import Failure, Job, Rules
 
 
@@ -76,6 +78,38 @@ def test_a_broken_episode_is_tried_twice_and_then_recorded_as_an_error():
     assert episode is not None
     assert (episode.error, episode.success, episode.init_state) == ("second", False, 3)
     assert queue.next(None, []) is None
+
+
+def fail(queue: Queue, times: int, reason: str = "OSError: no") -> list[EpisodeResult | None]:
+    """Play as many jobs as ``times``, each of which breaks for ``reason``; what the queue makes of each."""
+    ended = []
+    for number in range(times):
+        job = queue.next(None, [])
+        assert job is not None
+        ended.append(queue.retry_or_give_up(job, Failure(f"Traceback of try {number}\n{reason}\n", user_error=False)))
+    return ended
+
+
+def test_first_tries_that_all_break_alike_end_the_run_with_their_reason():
+    queue = Queue([Job("libero_10", 0, number, seed=0) for number in range(9)])
+    fail(queue, ALIKE - 1)
+    with pytest.raises(UserError, match=r"all broke alike: OSError: no; 'python -m sim.doctor'") as caught:
+        fail(queue, 1)
+    assert "\n" not in str(caught.value)
+    assert "Traceback of try" in str(caught.value.__cause__)
+
+
+def test_what_breaks_differently_or_after_an_episode_that_ended_is_the_episodes_own():
+    queue = Queue([Job("libero_10", 0, number, seed=0) for number in range(9)])
+    fail(queue, ALIKE - 1, "OSError: no")
+    fail(queue, 1, "ValueError: no")
+    fail(queue, ALIKE, "OSError: no")
+    queue = Queue([Job("libero_10", 0, number, seed=0) for number in range(9)])
+    queue.ended()
+    ended = fail(queue, 2 * ALIKE)
+    assert [episode.error for episode in ended if episode is not None] == ["Traceback of try 1\nOSError: no\n"] + [
+        f"Traceback of try {number}\nOSError: no\n" for number in (3, 5)
+    ]
 
 
 def test_workers_keep_their_task_and_then_go_where_most_episodes_wait():

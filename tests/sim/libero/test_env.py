@@ -14,8 +14,9 @@ from gymnasium.utils.env_checker import check_env
 from scipy.spatial.transform import Rotation
 
 from common.errors import UserError
+from common.gl import RenderingUnavailable
 from sim.libero.env import LiberoEnv
-from sim.libero.renderer import CameraRenderer, RenderingUnavailable
+from sim.libero.renderer import CameraRenderer
 
 ROOT = Path(__file__).parents[3]
 HOLD = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
