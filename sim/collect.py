@@ -1,26 +1,32 @@
 """Collect demonstrations: ``python -m sim.collect --suite libero_10 --episodes 50``.
 
 Scripted experts play freshly sampled placements (never the shipped initial states); successes are written as LIBERO
-HDF5 files with exact point tracks beside them. A collection may be killed at any moment and started again: what is
-there is kept and only what is missing is collected.
+HDF5 files with exact point tracks beside them. A collection may be stopped at any moment, by Ctrl-C or SIGTERM, and
+started again: what is there is kept and only what is missing is collected.
 
 example: python -m sim.collect --suite libero_object --tasks 0-4 --episodes 20 --workers 2
 """
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
 from common import cli
 from common.cli import not_negative, positive
+from common.files import check_writable
 from sim.collection.collector import collect
 from sim.collection.kept_environment import Rendering
 from sim.collection.quota import Quota
 from sim.collection.recording import CollectionSettings
 from sim.libero import assets, benchmark
 from sim.libero.selection import parse_suites, parse_tasks
+from sim.machine import checks, gl_driver
 from sim.suites import SUITES
+
+DEMO_SIZE = 0.03
+"""What a demonstration with its tracks takes at 128 pixels (GB)."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,8 +58,21 @@ def main(argv: list[str]) -> int:
         for suite in parse_suites([arguments.suite])
         for index in parse_tasks(arguments.tasks, suite)
     ]
+    driver = gl_driver.probe()
+    demos = arguments.out / "demos"
+    check_writable(demos)
     found = assets.resolve(arguments.assets)
     print(f"assets: {found}")
+    needed = len(tasks) * arguments.episodes * DEMO_SIZE * (arguments.image_size / 128) ** 2
+    for finding in (
+        checks.driver_in_use(driver),
+        checks.folder("disk", demos, "make room, or name another --out", needed),
+        checks.cache(),
+        checks.memory(arguments.workers),
+        checks.versions(),
+    ):
+        if finding.mend:
+            print(f"warning: {finding}", file=sys.stderr)
     settings = CollectionSettings(
         arguments.out,
         Rendering(str(found.path), arguments.image_size, arguments.fast_render),

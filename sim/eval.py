@@ -160,7 +160,10 @@ def main(argv: list[str]) -> int:
         "versions": versions(),
     }
     results = Results.open(out / "results.json", settings, context)
-    results.save()  # before anything is played: what cannot be written should be known now
+    try:
+        results.save()  # before anything is played: what cannot be written should be known now
+    except OSError as error:
+        raise UserError(f"cannot write {results.path} ({error.strerror}); make room, or name another --out") from error
     rules = Rules(
         expert=policy is None,
         replan=None if options.ensemble else options.replan,

@@ -1,5 +1,8 @@
 """Videos, encoded frame by frame as they come, so that nothing piles up in memory: MP4 (H.264) and GIF."""
 
+import errno
+import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,6 +21,8 @@ _GIF = {
 }
 # The index in front, so that browsers show the first frame before they have the whole file.
 _MP4 = {"quality": 7, "output_params": ["-movflags", "+faststart"]}
+_ROOM = 2**20
+"""A disk with less than this (bytes) left is full, when a video could not be written."""
 
 
 class VideoWriter:
@@ -36,20 +41,34 @@ class VideoWriter:
         self._encoder: Generator[None, np.ndarray | None, None] | None = None
 
     def add(self, frame: np.ndarray) -> None:
-        """Encode one frame; all have the size of the first."""
+        """Encode one frame; all have the size of the first.
+
+        Raises:
+            OSError: the encoder has ended, most likely because the disk is full.
+        """
         if self._encoder is None:
             self._partial.parent.mkdir(parents=True, exist_ok=True)
             height, width, _ = frame.shape
             self._encoder = imageio_ffmpeg.write_frames(
                 str(self._partial), (width, height), fps=self._frames_per_second, macro_block_size=2,
-                ffmpeg_log_level="error", **self._options,
+                ffmpeg_log_level="quiet", **self._options,
             )  # fmt: skip
             self._encoder.send(None)
-        self._encoder.send(np.ascontiguousarray(frame))
+        try:
+            self._encoder.send(np.ascontiguousarray(frame))
+        except OSError as error:
+            raise _not_written(self._partial) from error
 
     def keep(self, path: Path) -> None:
-        """Finish the video and give it its name."""
+        """Finish the video and give it its name.
+
+        Raises:
+            OSError: it is not whole, most likely because the disk is full.
+        """
         self._finish()
+        if not _whole(self._partial):
+            self._partial.unlink(missing_ok=True)
+            raise _not_written(path)
         self._partial.replace(path)
 
     def discard(self) -> None:
@@ -61,3 +80,21 @@ class VideoWriter:
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None
+
+
+def _whole(video: Path) -> bool:
+    """Whether the encoder has come to its end: an MP4 has its index in front then, a GIF ends with its trailer."""
+    try:
+        with open(video, "rb") as file:
+            start = file.read(64)
+            if video.suffix == ".mp4":
+                return b"moov" in start
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b";"
+    except OSError:
+        return False
+
+
+def _not_written(path: Path) -> OSError:
+    reason = errno.ENOSPC if shutil.disk_usage(path.parent).free < _ROOM else errno.EIO
+    return OSError(reason, os.strerror(reason), str(path))
