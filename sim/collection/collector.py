@@ -15,7 +15,7 @@ from common.errors import UserError
 from sim.collection.merging import merge, merged_if_interrupted, unmerged
 from sim.collection.quota import Quota, next_quota
 from sim.collection.recording import CollectionSettings, Outcome, demo_path, record_episode
-from sim.collection.worker_pools import worker_pool, worker_pools
+from sim.collection.worker_pools import submit, worker_pool, worker_pools
 from sim.libero import benchmark
 
 DEATHS = 3
@@ -55,8 +55,8 @@ def collect(
             while idle and (quota := next_quota(quotas, at_work, idle[0])) is not None:
                 worker = idle.pop(0)
                 at_work[worker] = quota
-                future = pools[worker].submit(
-                    record_episode, settings, quota.task.suite, quota.task.index, quota.next_seed
+                future = submit(
+                    pools[worker], record_episode, settings, quota.task.suite, quota.task.index, quota.next_seed
                 )
                 quota.next_seed += 1
                 quota.in_flight += 1
@@ -95,7 +95,7 @@ def _merge(pool: ProcessPoolExecutor, settings: CollectionSettings, quota: Quota
     """Merge the episodes of a task into its file, in a worker, if that has not been done."""
     path = demo_path(settings.out, quota.task.suite, quota.task)
     if unmerged(path).is_dir():
-        pool.submit(merge, path).result()
+        submit(pool, merge, path).result()
 
 
 def _line(quotas: list[Quota], quota: Quota) -> str:

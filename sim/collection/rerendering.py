@@ -21,7 +21,7 @@ from demos.hdf5 import DemoFileError, DemoReader, DemoWriter
 from sim.collection.kept_environment import Rendering, header_of, kept_environment
 from sim.collection.merging import merge, merged_if_interrupted
 from sim.collection.recording import demo_path, store_episode
-from sim.collection.worker_pools import worker_pools
+from sim.collection.worker_pools import submit, worker_pools
 from sim.libero import benchmark
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def rerender(settings: RerenderingSettings, tasks: list[benchmark.Task], workers
         running: dict[Future[None], tuple[int, benchmark.Task]] = {}
         at_work: dict[int, benchmark.Task] = {}
 
-        def submit(worker: int) -> None:
+        def give_work(worker: int) -> None:
             """A worker stays with its task while that has episodes, then takes the one with the most that are left."""
             task = at_work.get(worker)
             if task is None or not waiting[task]:
@@ -66,17 +66,17 @@ def rerender(settings: RerenderingSettings, tasks: list[benchmark.Task], workers
                 task = task if waiting[task] else max(tasks, key=lambda other: len(waiting[other]))
             if waiting[task]:
                 at_work[worker] = task
-                future = pools[worker].submit(rerender_episode, settings, task, waiting[task].popleft())
+                future = submit(pools[worker], rerender_episode, settings, task, waiting[task].popleft())
                 running[future] = worker, task
 
         for worker in range(workers):
-            submit(worker)
+            give_work(worker)
         for _ in track(range(total), "rendering"):
             finished, _others = wait(running, return_when=FIRST_COMPLETED)
             future = finished.pop()
             worker, _task = running.pop(future)
             future.result()
-            submit(worker)
+            give_work(worker)
         for path in paths:
             merge(path)
     return total

@@ -4,11 +4,16 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 from common.cores import pin
+from common.interrupts import held_back
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 
 @contextmanager
@@ -30,6 +35,14 @@ def worker_pools(cores: list[int | None]) -> Iterator[list[ProcessPoolExecutor]]
 def worker_pool(core: int | None) -> ProcessPoolExecutor:
     """A pool of a single process, pinned to ``core`` if one is given."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(core,))
+
+
+def submit(
+    pool: ProcessPoolExecutor, function: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> "Future[Answer]":
+    """``pool.submit``, which starts the process with its first work and must not be interrupted in between."""
+    with held_back():
+        return pool.submit(function, *args, **kwargs)
 
 
 def _start(core: int | None) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from common.cores import cores_for
 from common.errors import UserError
+from common.interrupts import held_back
 from sim.evaluation.results import EpisodeResult
 from sim.evaluation.worker import Failure, Job, Notice, Observation, Rules, work
 from sim.libero import benchmark
@@ -179,9 +180,9 @@ class Worker:
         """Give the idle worker a job."""
         if self._process is None:
             context = multiprocessing.get_context("spawn")
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=work, args=(theirs, self._rules, self._core), daemon=True)
-            with _single_threaded_children():
+            with _single_threaded_children(), held_back():
+                self._connection, theirs = context.Pipe()
+                self._process = context.Process(target=work, args=(theirs, self._rules, self._core), daemon=True)
                 self._process.start()
             theirs.close()
         self.job, self.task = job, (job.suite, job.task)
