@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", type=Path, default=Path("data"), help="writes OUT/demos and OUT/tracks (default data)"
     )
-    command.add_argument("--assets", help="folder of LIBERO's assets (default: see python -m sim.eval --help)")
+    command.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md")
     command.add_argument("--image-size", type=positive, default=128, help="pixels (default 128)")
     command.add_argument("--fast-render", action="store_true", help="no multisampling: twice as fast")
     command.add_argument("--noise", type=float, default=0.08, help="largest noise on executed actions (default 0.08)")
@@ -64,15 +64,8 @@ def main(argv: list[str]) -> int:
     found = assets.resolve(arguments.assets)
     print(f"assets: {found}")
     needed = len(tasks) * arguments.episodes * DEMO_SIZE * (arguments.image_size / 128) ** 2
-    for finding in (
-        checks.driver_in_use(driver),
-        checks.folder("disk", demos, "make room, or name another --out", needed),
-        checks.cache(),
-        checks.memory(arguments.workers),
-        checks.versions(),
-    ):
-        if finding.mend:
-            print(f"warning: {finding}", file=sys.stderr)
+    for finding in checks.shortcomings(driver, demos, needed, arguments.workers):
+        print(f"warning: {finding}", file=sys.stderr)
     settings = CollectionSettings(
         arguments.out,
         Rendering(str(found.path), arguments.image_size, arguments.fast_render),

@@ -41,7 +41,6 @@ from sim.libero import assets
 from sim.libero.selection import parse_suites, parse_tasks
 from sim.machine import checks, gl_driver
 from sim.machine.description import versions
-from sim.machine.gl_driver import Driver
 
 if TYPE_CHECKING:
     from policy import Policy
@@ -104,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="seed of episode 0; episode k has seed + k (default 0)",
     )
-    how.add_argument("--assets", type=Path, metavar="DIR", help="LIBERO's assets; default: see docs/assets.md")
+    how.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md")
     how.add_argument(
         "--fast-render",
         action=argparse.BooleanOptionalAction,
@@ -183,7 +182,11 @@ def main(argv: list[str]) -> int:
     console.print(
         f"{settings.policy}: {len(jobs)} episodes on {workers} workers; assets {found}", highlight=False, soft_wrap=True
     )
-    for warning in [*results.notes, *_shortcomings(options, driver, out, workers, len(jobs), rules)]:
+    films = 0 if rules.video == "none" else len(jobs)
+    findings = checks.shortcomings(driver, out, films * FILM_SIZE, workers)
+    if options.policy == "bundle" and (device := checks.device(options.device)).mend:
+        findings.append(device)
+    for warning in [*results.notes, *map(str, findings)]:
         log.warning(warning)
     predictions, on_batch = None, None
     if options.report and policy is not None:
@@ -238,23 +241,6 @@ def _policy(options: argparse.Namespace) -> "Policy | None":
     if options.replan > policy.action_horizon:
         raise UserError(f"--replan {options.replan} is more than the {policy.action_horizon} actions of a chunk")
     return policy
-
-
-def _shortcomings(
-    options: argparse.Namespace, driver: Driver, out: Path, workers: int, jobs: int, rules: Rules
-) -> list[str]:
-    """What is wrong with this machine, if anything, and how to mend it."""
-    films = 0 if rules.video == "none" else jobs
-    findings = [
-        checks.driver_in_use(driver),
-        checks.folder("disk", out, "make room, or name another --out", needed=films * FILM_SIZE),
-        checks.cache(),
-        checks.memory(workers),
-        checks.versions(),
-    ]
-    if options.policy == "bundle":
-        findings.append(checks.device(options.device))
-    return [str(finding) for finding in findings if finding.mend]
 
 
 def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.Assets) -> EvaluationSettings:

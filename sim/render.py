@@ -12,16 +12,19 @@ Examples:
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from common import cli
 from common.cli import not_negative, positive
 from common.errors import UserError
+from common.files import check_writable
 from sim.collection.kept_environment import Rendering
 from sim.collection.recording import demo_path
 from sim.collection.rerendering import RerenderingSettings, rerender
 from sim.libero import assets, benchmark
 from sim.libero.selection import parse_suites, parse_tasks
+from sim.machine import checks, gl_driver
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--suite", required=True, help="whose demonstrations")
     command.add_argument("--tasks", help="task indices such as 0,5 or 0-4 (default: all that have demonstrations)")
     command.add_argument("--dataset", required=True, metavar="NAME", help="name of the new data set")
-    command.add_argument("--assets", help="folder of LIBERO's assets, or 'pack' for the procedural pack")
+    command.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md")
     command.add_argument(
         "--looks", choices=("plain", "varied"), default="plain", help="varied: tints, light and camera of every episode"
     )
@@ -55,12 +58,16 @@ def main(argv: list[str]) -> None:
     (suite,) = parse_suites([options.suite])
     if options.dataset == suite and out == options.source:
         raise UserError(f"--dataset {suite} is the source itself; give the new data set another name")
-    found = assets.build() if options.assets == "pack" else assets.resolve(options.assets)
+    driver = gl_driver.probe()
+    check_writable(out / "demos")
+    found = assets.resolve(options.assets)
     print(f"assets: {found}")
     tasks = [benchmark.task(suite, index) for index in parse_tasks(options.tasks, suite)]
     tasks = [task for task in tasks if options.tasks or demo_path(options.source, suite, task).exists()]
     if not tasks:
         raise UserError(f"no demonstrations in {options.source / 'demos' / suite}; collect some with 'sim.collect'")
+    for finding in checks.shortcomings(driver, out / "demos", 0.0, options.workers):
+        print(f"warning: {finding}", file=sys.stderr)
     rendering = Rendering(str(found.path), options.image_size, options.fast_render)
     settings = RerenderingSettings(
         options.source, out, options.dataset, rendering, options.looks == "varied", options.seed

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         "--replan", type=positive, default=8, metavar="K", help="actions executed of a chunk (default 8)"
     )
     episode.add_argument("--max-steps", type=positive, metavar="N", help="step limit (default: the suite's own)")
-    episode.add_argument("--assets", metavar="DIR", help="LIBERO's assets")
+    episode.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'")
     how = command.add_argument_group("how")
     how.add_argument("--checkpoint", type=Path, default=DEFAULT_BUNDLE, metavar="FILE", help="bundle")
     how.add_argument(

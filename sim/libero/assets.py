@@ -1,6 +1,6 @@
 """Where LIBERO's models (meshes, textures, MJCF) come from, in one order for every command.
 
-1. ``--assets DIR`` or the environment variable ``LIBERO_ASSETS``;
+1. ``--assets DIR`` or the environment variable ``LIBERO_ASSETS``; ``pack`` is the procedural pack;
 2. the ``assets`` folder of the installed LIBERO (a git checkout has one);
 3. the hub's ``lerobot/libero-assets``, downloaded on first use and from then on used without asking the hub again;
 4. the procedural pack (``sim.libero.procedural``), built on this machine in a second where the hub cannot be reached.
@@ -118,6 +118,8 @@ def build() -> Assets:
 
 def _named(explicit: str | os.PathLike[str] | None) -> Assets | None:
     for source, value in (("--assets", explicit), ("LIBERO_ASSETS", os.environ.get("LIBERO_ASSETS"))):
+        if value and str(value) == "pack":
+            return build()
         if value:
             return Assets(_checked(Path(value).expanduser().resolve(), source), source)
     return None

@@ -39,6 +39,18 @@ class Finding:
         return f"{self.subject}: {self.state}" + (f"; {self.mend}" if self.mend else "")
 
 
+def shortcomings(driver: Driver, out: Path, needed: float, workers: int) -> list[Finding]:
+    """What is wrong, if anything, with the machine for ``workers`` that write ``needed`` (GB) below ``out``."""
+    findings = [
+        driver_in_use(driver),
+        folder("disk", out, "make room, or name another --out", needed),
+        cache(),
+        memory(workers),
+        versions(),
+    ]
+    return [finding for finding in findings if finding.mend]
+
+
 def rendering() -> Finding:
     """Whether MuJoCo renders, and with what."""
     try:

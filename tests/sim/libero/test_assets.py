@@ -60,6 +60,14 @@ def test_a_pack_that_is_named_is_still_known_as_the_pack(nowhere: Path):
     assert named.digest == pack.digest
 
 
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_the_pack_has_a_name_of_its_own(nowhere: Path, monkeypatch: pytest.MonkeyPatch, how: str):
+    if how == "variable":
+        monkeypatch.setenv("LIBERO_ASSETS", "pack")
+    found = assets.resolve("pack" if how == "option" else None)
+    assert (found.path, found.source) == (assets.build().path, "procedural pack")
+
+
 def test_a_pack_is_known_wherever_it_was_copied_to(nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pack = assets.build()
     copy = shutil.copytree(pack.path, tmp_path / "elsewhere" / "libero-assets")
