@@ -25,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = cli.CommandParser("sim.doctor", __doc__)
     command.add_argument("--checkpoint", type=Path, default=DEFAULT_BUNDLE, metavar="FILE", help="bundle to look at")
-    command.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md")
+    command.add_argument(
+        "--assets", type=Path, metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md"
+    )
     command.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where results will be kept")
     command.add_argument(
         "--workers", type=positive, default=len(os.sched_getaffinity(0)), metavar="N", help="default: one a core"

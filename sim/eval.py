@@ -4,7 +4,7 @@ Examples:
   python -m sim.eval                                     the default bundle on LIBERO-10, 50 episodes a task
   python -m sim.eval --tasks 0,5 --episodes 4            a first look, in a minute or two
   python -m sim.eval --suite libero_object,libero_goal   two suites, one table
-  python -m sim.eval --suite all --out results/full      stop it with Ctrl-C, repeat the line to continue
+  python -m sim.eval --suite standard --out results/full the field's four suites; Ctrl-C stops, the same line continues
   python -m sim.eval --policy expert --episodes 2        the scripted expert instead of a policy
   python -m sim.eval --checkpoint my.safetensors --video failures
 
@@ -21,7 +21,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +31,17 @@ from rich.logging import RichHandler
 from common import cli
 from common.cli import not_negative, positive
 from common.errors import UserError
+from sim.evaluation import provenance
+from sim.evaluation.csv_export import write_csv
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
-from sim.evaluation.provenance import notes
 from sim.evaluation.results import EvaluationSettings, Results
 from sim.evaluation.runner import run_episodes
 from sim.evaluation.worker import Job, Rules
 from sim.libero import assets
 from sim.libero.selection import parse_suites, parse_tasks
-from sim.machine import checks, gl_driver
-from sim.machine.description import versions
+from sim.machine import checks, description, gl_driver
+from sim.suites import SUITES
 
 if TYPE_CHECKING:
     from policy import Policy
@@ -57,6 +58,14 @@ FILM_SIZE = 0.0005
 WIDTH_OF_LOGS = 110
 
 
+class ShowVersion(argparse.Action):
+    """``--version``: what is installed, and from which commit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(description.in_words())
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = cli.CommandParser("sim.eval", __doc__)
@@ -70,7 +79,10 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint", type=Path, metavar="FILE", help="bundle; default: checkpoints/default.safetensors"
     )
     what.add_argument(
-        "--suite", action="append", metavar="NAME", help="a suite, several (a,b) or 'all'; default: libero_10"
+        "--suite",
+        action="append",
+        metavar="NAME",
+        help="a suite, several (a,b), 'standard' (four) or 'all'; default: libero_10",
     )
     what.add_argument("--tasks", metavar="LIST", help="task numbers, e.g. 0,5 or 0-4; default: all")
     what.add_argument("--episodes", type=positive, default=50, metavar="N", help="episodes a task (default 50)")
@@ -103,7 +115,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="seed of episode 0; episode k has seed + k (default 0)",
     )
-    how.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md")
+    how.add_argument(
+        "--assets", type=Path, metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md"
+    )
     how.add_argument(
         "--fast-render",
         action=argparse.BooleanOptionalAction,
@@ -129,6 +143,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write OUT/report/index.html at the end; films all episodes, with predicted motion, unless --video",
     )
+    machine.add_argument("--csv", type=Path, metavar="FILE", help="also write the episodes as a table, a row each")
+    machine.add_argument("--version", action=ShowVersion, nargs=0, default=argparse.SUPPRESS, help="show it and exit")
     machine.add_argument("--debug", action="store_true", help="show tracebacks")
     return command
 
@@ -151,12 +167,15 @@ def main(argv: list[str]) -> int:
     settings = _settings(options, about, found)
     out = options.out or Path("results") / f"{time.strftime('%Y%m%d-%H%M%S')}-{'+'.join(suites)}"
     context = {
+        "date": provenance.now(),
+        "commit": description.commit(),
         "command": shlex.join(["python", "-m", "sim.eval", *argv]),
         "replay": replay_options(options),
         "policy": about,
         "assets": {"source": found.source, "digest": found.digest, "procedural": found.procedural},
-        "notes": notes(found, about),
-        "versions": versions(),
+        "notes": provenance.notes(found, about),
+        "machine": provenance.machine(driver, policy),
+        "versions": description.versions(),
     }
     results = Results.open(out / "results.json", settings, context)
     try:
@@ -176,8 +195,8 @@ def main(argv: list[str]) -> int:
         fast_render=settings.fast_render,
         assets=str(found.path),
     )
-    jobs = [Job(s, t, e, seed=options.seed + e) for s, t, e in sorted(selected - results.episodes.keys())]
-    planned = Counter((s, t) for s, t, _ in sorted(selected | results.episodes.keys()))
+    jobs = [Job(s, t, e, seed=options.seed + e) for s, t, e in _in_order(selected - results.episodes.keys())]
+    planned = Counter((s, t) for s, t, _ in _in_order(selected | results.episodes.keys()))
     workers = min(options.workers or len(os.sched_getaffinity(0)), max(1, len(jobs)))
     console.print(
         f"{settings.policy}: {len(jobs)} episodes on {workers} workers; assets {found}", highlight=False, soft_wrap=True
@@ -208,12 +227,19 @@ def main(argv: list[str]) -> int:
         raise
     finally:
         console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
+        if options.csv is not None:
+            write_csv(results, options.csv)
     if options.report and results.episodes:
         from sim.report.evaluation_page import write_evaluation
 
         page = write_evaluation([results], out / "report")
         console.print(f"report: {page}", highlight=False, soft_wrap=True)
     return 1 if any(episode.error for episode in results.episodes.values()) else 0
+
+
+def _in_order(episodes: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """Suite, task and number, the suites in the benchmark's order."""
+    return sorted(episodes, key=lambda key: (SUITES.index(key[0]), *key[1:]))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -249,7 +275,7 @@ def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.
         execution = "expert, every step"
     else:
         execution = "temporal ensembling" if options.ensemble else f"open loop, {options.replan} steps"
-    installed = versions()
+    installed = description.versions()
     return EvaluationSettings(
         policy=f"{about['name']} {about['hash']}" if about else "expert",
         seed=options.seed,

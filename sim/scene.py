@@ -22,7 +22,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--init-state", type=not_negative, default=0, metavar="K", help="which shipped initial state (default 0)"
     )
-    parser.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md")
+    parser.add_argument(
+        "--assets", type=Path, metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md"
+    )
     parser.add_argument("--out", type=Path, default=Path("scene.xml"), metavar="FILE", help="default: scene.xml")
     arguments = parser.parse_args(argv)
     check_writable(arguments.out.parent)

@@ -13,6 +13,9 @@ MAX_STEPS = {
 
 SUITES = tuple(MAX_STEPS)
 
+STANDARD = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+"""The four suites that policies are compared on; their mean is the field's one number."""
+
 TASK_COUNTS = {suite: 90 if suite == "libero_90" else 10 for suite in SUITES}
 """How many tasks each suite has."""
 

@@ -85,7 +85,8 @@ class LiveTable:
 def score_table(
     results: Results, planned: dict[tuple[str, int], int], shown: set[tuple[str, int]] | None = None
 ) -> Table:
-    """One row a suite and one a task of it (all planned ones, or those in ``shown``); the results' notes below."""
+    """One row a suite and one a task of it (all planned ones, or those in ``shown``); the suites' average and the
+    results' notes below."""
     table = Table(title=results.settings.policy, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.caption = "\n".join(results.notes)
     table.add_column("task")
@@ -99,6 +100,8 @@ def score_table(
             if shown is None or (suite, task) in shown:
                 name = Text(f"{task:2} {benchmark.task(suite, task).language}", no_wrap=True, overflow="ellipsis")
                 table.add_row(name, *_cells(results.score(suite, task), planned[suite, task]))
+    if results.average is not None:
+        table.add_row(f"average over {len(results.suites())} suites", "", f"{results.average:.1%}", style="bold")
     return table
 
 

@@ -1,8 +1,31 @@
 """Where results come from, and what their reader has to know about them."""
 
-from typing import Any
+import dataclasses
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from sim.libero.assets import NOT_COMPARABLE, Assets
+from sim.machine import description
+from sim.machine.gl_driver import Driver
+
+if TYPE_CHECKING:
+    from policy import Policy
+
+
+def machine(driver: Driver, policy: "Policy | None") -> dict[str, Any]:
+    """What episodes were played on: processor, GPUs, GL driver, and the policy's device where that is known."""
+    device = getattr(policy, "device", None)
+    return {
+        "cpu": description.cpu(),
+        "gpu": description.gpus(),
+        "gl": dataclasses.asdict(driver),
+        "policy_device": None if device is None else str(device),
+    }
+
+
+def now() -> str:
+    """The date and time, with the zone, in the words of ISO 8601."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def notes(assets: Assets, policy: dict[str, Any]) -> list[str]:

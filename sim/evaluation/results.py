@@ -7,7 +7,9 @@ file is whole and the run can be continued from it.
 import dataclasses
 import json
 import math
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +17,11 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import replacing
+from sim.suites import SUITES
 
 FORMAT = 1
+CONTINUED = ("date", "wall_time_s")
+"""What a run that continues a file takes over from it."""
 
 
 class ResultsMismatch(UserError):
@@ -123,8 +128,9 @@ class Results:
     Args:
         path: the ``results.json``.
         settings: what decides scores.
-        context: what else a reader wants to know: command line, policy, assets, versions, and ``notes``, sentences
-            that must stand wherever the scores do.
+        context: what else a reader wants to know: when, how long (``wall_time_s``, over all runs that continued the
+            file), command line, policy, assets, machine, versions, and ``notes``, sentences that must stand wherever
+            the scores do.
         episodes: finished episodes by ``EpisodeResult.key``.
     """
 
@@ -132,6 +138,9 @@ class Results:
     settings: EvaluationSettings
     context: dict[str, Any] = field(default_factory=dict)
     episodes: dict[tuple[str, int, int], EpisodeResult] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._began, self._earlier = time.monotonic(), float(self.context.get("wall_time_s", 0.0))
 
     @property
     def notes(self) -> list[str]:
@@ -145,6 +154,7 @@ class Results:
             UserError: the file cannot be written; says where the episodes are instead.
         """
         self.episodes[episode.key] = episode
+        self.context["wall_time_s"] = round(self._earlier + time.monotonic() - self._began, 1)
         try:
             self.save()
         except OSError as error:
@@ -152,16 +162,32 @@ class Results:
 
     def _rescue(self, episode: EpisodeResult) -> str:
         """Keep what ``self.path`` does not hold, and say where: in another place, or in these very words."""
+        told = f"make room and repeat the command; the last episode is not in it: {dataclasses.asdict(episode)}"
         try:
-            path = Path(tempfile.mkdtemp(prefix="amplify-results-")) / self.path.name
-            path.write_text(json.dumps(self.as_json(), indent=1) + "\n")
+            folder = Path(tempfile.mkdtemp(prefix="amplify-results-"))
         except OSError:
-            return f"make room and repeat the command; the last episode is not in it: {dataclasses.asdict(episode)}"
-        return f"all {len(self.episodes)} episodes are in {path}: make room, move it there, and repeat the command"
+            return told
+        try:
+            (folder / self.path.name).write_text(json.dumps(self.as_json(), indent=1) + "\n")
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            return told
+        there = folder / self.path.name
+        return f"all {len(self.episodes)} episodes are in {there}: make room, move it there, and repeat the command"
 
     def score(self, suite: str, task: int | None = None) -> Score:
         """The score of a suite, or of one task of it."""
         return Score.of(e for e in self.episodes.values() if e.suite == suite and task in (None, e.task))
+
+    def suites(self) -> list[str]:
+        """The suites that have episodes, in the benchmark's order."""
+        return sorted({suite for suite, _, _ in self.episodes}, key=SUITES.index)
+
+    @property
+    def average(self) -> float | None:
+        """The mean of the suites' success rates, each counting the same; None for a single suite."""
+        rates = [rate for suite in self.suites() if (rate := self.score(suite).rate) is not None]
+        return sum(rates) / len(rates) if len(rates) > 1 else None
 
     def tasks(self) -> list[tuple[str, int, str]]:
         """Suite, index and name of the tasks that have episodes, in order."""
@@ -177,13 +203,14 @@ class Results:
                     if of == suite
                 ]
             }
-            for suite in sorted({key[0] for key in self.episodes})
+            for suite in self.suites()
         }
         return {
             "format": FORMAT,
             "settings": dataclasses.asdict(self.settings),
             **self.context,
             "suites": summary,
+            "average": None if self.average is None else {"suites": self.suites(), "success_rate": self.average},
             "episodes": [dataclasses.asdict(self.episodes[key]) for key in sorted(self.episodes)],
         }
 
@@ -211,7 +238,7 @@ class Results:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a results file of an evaluation ({error}); name another --out") from error
-        known = {"format", "settings", "suites", "episodes"}
+        known = {"format", "settings", "suites", "average", "episodes"}
         context = {key: value for key, value in content.items() if key not in known}
         return cls(path, settings, context, {episode.key: episode for episode in episodes})
 
@@ -228,6 +255,7 @@ class Results:
         if not path.exists():
             return cls(path, settings, context)
         old = cls.load(path)
+        context = context | {key: old.context[key] for key in CONTINUED if key in old.context}
         for key in dataclasses.fields(EvaluationSettings):
             was, now = getattr(old.settings, key.name), getattr(settings, key.name)
             if was != now:

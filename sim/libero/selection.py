@@ -2,20 +2,23 @@
 
 from common.errors import UserError
 from sim.libero import benchmark
-from sim.suites import SUITES
+from sim.suites import STANDARD, SUITES
 
 
 def parse_suites(names: list[str]) -> list[str]:
-    """Suites from ``["libero_10,libero_goal", "libero_object"]`` or ``["all"]``, in order, each once.
+    """Suites from ``["libero_10,libero_goal", "libero_object"]``, in order, each once.
+
+    ``standard`` stands for the four that policies are compared on, ``all`` for all five.
 
     Raises:
         UserError: there is no such suite.
     """
     listed = [name.strip() for part in names for name in part.split(",") if name.strip()]
-    suites = list(dict.fromkeys(s for name in listed for s in (SUITES if name == "all" else (name,))))
+    groups = {"standard": STANDARD, "all": SUITES}
+    suites = list(dict.fromkeys(suite for name in listed for suite in groups.get(name, (name,))))
     for suite in suites:
         if suite not in SUITES:
-            raise UserError(f"unknown suite {suite!r}; the suites are {', '.join(SUITES)}, or 'all'")
+            raise UserError(f"unknown suite {suite!r}; the suites are {', '.join(SUITES)}, or 'standard', or 'all'")
     if not suites:
         raise UserError("--suite names no suite")
     return suites

@@ -35,6 +35,15 @@ def commit(folder: Path = HERE) -> str | None:
     return said.stdout.strip() or None
 
 
+def in_words() -> str:
+    """What is installed, for ``--version``."""
+    found = versions()
+    ours = f"amplify-deploy {found.pop('amplify-deploy', 'not installed')}"
+    if (head := commit()) is not None:
+        ours += f", commit {head}"
+    return f"{ours}\n{', '.join(f'{package} {version}' for package, version in found.items())}"
+
+
 def cpu(root: Path = Path("/")) -> str:
     """The processor's name and how many of it there are."""
     try:

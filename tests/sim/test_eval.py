@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,15 @@ def test_a_missing_bundle_or_missing_assets_are_named(libero_assets: Path, tmp_p
         evaluation.main(["--policy", "expert", "--assets", str(tmp_path)])
 
 
+def test_version_names_software_and_simulator(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as caught:
+        evaluation.main(["--version"])
+    assert caught.value.code == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("amplify-deploy ")
+    assert "mujoco 3.3.2" in second
+
+
 def test_without_a_gl_library_it_ends_at_once_with_one_line(libero_assets: Path, tmp_path: Path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["sim.eval", "--assets", libero_assets, "--out", tmp_path / "out"]
@@ -94,11 +104,18 @@ def test_the_command_writes_results_and_continues_them(libero_assets: Path, tmp_
     command += ["--assets", str(libero_assets), "--workers", "1"]
     assert evaluation.main([*command, "--episodes", "1"]) == 0
     first = Results.load(tmp_path / "results.json")
-    assert evaluation.main([*command, "--episodes", "2"]) == 0
+    table = tmp_path / "table.csv"
+    assert evaluation.main([*command, "--episodes", "2", "--csv", str(table)]) == 0
+    assert len(table.read_text().splitlines()) == 3
     second = json.loads((tmp_path / "results.json").read_text())
     assert [episode["init_state"] for episode in second["episodes"]] == [0, 1]
     assert second["episodes"][0]["wall_time_s"] == first.episodes["libero_object", 0, 0].wall_time_s
-    assert {"python", "mujoco", "robosuite", "numpy", "gymnasium"} <= second["versions"].keys()
+    assert {"python", "amplify-deploy", "mujoco", "robosuite", "numpy", "gymnasium"} <= second["versions"].keys()
+    assert second["machine"].keys() == {"cpu", "gpu", "gl", "policy_device"}
+    assert second["machine"]["gl"]["renderer"]
+    assert datetime.fromisoformat(second["date"]) <= datetime.now().astimezone()
+    assert second["wall_time_s"] >= first.context["wall_time_s"] > 0
+    assert "commit" in second
     assert "1 episodes on 1 workers" in capsys.readouterr().out
 
 

@@ -35,6 +35,15 @@ def test_a_suite_and_its_tasks_have_their_rates(tmp_path: Path):
     assert "2/4" in table
 
 
+def test_several_suites_have_an_average_below(tmp_path: Path):
+    lost = dataclasses.replace(EPISODE, suite="libero_goal", success=False)
+    results = results_of(tmp_path, EPISODE, lost)
+    table = shown(score_table(results, {("libero_goal", 0): 1, ("libero_10", 0): 1}))
+    (line,) = [line for line in table.splitlines() if "average over 2 suites" in line]
+    assert "50.0%" in line
+    assert "average" not in shown(score_table(results_of(tmp_path, EPISODE), {("libero_10", 0): 1}))
+
+
 def test_notes_stand_below_the_scores(tmp_path: Path):
     results = results_of(tmp_path, EPISODE, notes=["scores there are not comparable with published ones"])
     console = Console(width=100, file=io.StringIO(), record=True)

@@ -1,12 +1,14 @@
 """What stands beside scores."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from sim.evaluation.provenance import notes
+from sim.evaluation.provenance import machine, notes, now
 from sim.libero.assets import Assets
 from sim.libero.procedural import build
+from sim.machine.gl_driver import Driver
 
 
 @pytest.fixture
@@ -36,3 +38,19 @@ def test_other_assets_than_the_policy_learned_from_are_named_and_so_are_its_own(
     (note,) = notes(assets, {"assets": ["0123456789abcdef"]})
     assert "learned from the assets 0123456789abcdef" in note
     assert f"this run uses {assets.digest} (--assets)" in note
+
+
+def test_what_episodes_were_played_on_has_names():
+    class OnAGpu:
+        device = "cuda:0"
+
+    driver = Driver("egl", "Mesa", "llvmpipe", "4.5")
+    described = machine(driver, OnAGpu())  # type: ignore[arg-type]
+    assert described["cpu"]
+    assert described["gl"] == {"backend": "egl", "vendor": "Mesa", "renderer": "llvmpipe", "version": "4.5"}
+    assert described["policy_device"] == "cuda:0"
+    assert machine(driver, None)["policy_device"] is None
+
+
+def test_dates_have_their_zone():
+    assert datetime.fromisoformat(now()).tzinfo is not None

@@ -43,6 +43,46 @@ def test_results_survive_the_disk(tmp_path: Path):
     assert content["suites"]["libero_10"]["tasks"][0]["task_name"] == "put_it_there"
 
 
+def of_suite(suite: str, number: int, success: bool) -> EpisodeResult:
+    return dataclasses.replace(episode(number, success), suite=suite)
+
+
+def test_the_average_counts_every_suite_the_same_however_many_episodes_it_has(tmp_path: Path):
+    results = Results(tmp_path / "results.json", SETTINGS)
+    results.add(of_suite("libero_10", 0, True))
+    assert results.average is None
+    assert json.loads(results.path.read_text())["average"] is None
+    for number, success in enumerate((False, False, True, False)):
+        results.add(of_suite("libero_spatial", number, success))
+    assert results.average == pytest.approx((1.0 + 0.25) / 2)
+    average = json.loads(results.path.read_text())["average"]
+    assert average == {"suites": ["libero_spatial", "libero_10"], "success_rate": 0.625}
+    assert Results.load(results.path) == results
+
+
+def test_a_run_that_continues_keeps_the_date_and_adds_to_the_time(tmp_path: Path):
+    path = tmp_path / "results.json"
+    results = Results.open(path, SETTINGS, {"date": "2026-01-01T10:00:00+00:00", "command": "first"})
+    results.add(episode(0))
+    content = json.loads(path.read_text())
+    assert 0 <= content["wall_time_s"] < 60
+    path.write_text(json.dumps(content | {"wall_time_s": 500.0}))
+    again = Results.open(path, SETTINGS, {"date": "2026-01-02T10:00:00+00:00", "command": "second"})
+    again.add(episode(1))
+    content = json.loads(path.read_text())
+    assert (content["date"], content["command"]) == ("2026-01-01T10:00:00+00:00", "second")
+    assert 500.0 <= content["wall_time_s"] < 560
+
+
+def test_a_file_from_before_there_were_averages_dates_and_notes_is_read(tmp_path: Path):
+    results = Results(tmp_path / "results.json", SETTINGS, {"command": "python -m sim.eval"})
+    results.add(episode(0))
+    content = json.loads(results.path.read_text())
+    results.path.write_text(json.dumps({key: content[key] for key in content if key not in ("average", "wall_time_s")}))
+    old = Results.load(results.path)
+    assert (old.episodes, old.notes, old.average) == (results.episodes, [], None)
+
+
 def test_a_continued_run_keeps_its_episodes_and_forgets_the_broken_ones(tmp_path: Path):
     results = Results(tmp_path / "results.json", SETTINGS)
     results.add(episode(0))
