@@ -139,6 +139,9 @@ def parser() -> argparse.ArgumentParser:
         "--video", choices=("none", "failures", "all"), help="episodes to film as mp4 (default none; all for --report)"
     )
     machine.add_argument(
+        "--video-size", type=_even, metavar="PIXELS", help="side of a view in films (default: as the policy sees it)"
+    )
+    machine.add_argument(
         "--report",
         action="store_true",
         help="write OUT/report/index.html at the end; films all episodes, with predicted motion, unless --video",
@@ -147,6 +150,13 @@ def parser() -> argparse.ArgumentParser:
     machine.add_argument("--version", action=ShowVersion, nargs=0, default=argparse.SUPPRESS, help="show it and exit")
     machine.add_argument("--debug", action="store_true", help="show tracebacks")
     return command
+
+
+def _even(text: str) -> int:
+    """The type of a film's size: the encoder takes even numbers of pixels only."""
+    if positive(text) % 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an even number")
+    return int(text)
 
 
 def main(argv: list[str]) -> int:
@@ -190,6 +200,7 @@ def main(argv: list[str]) -> int:
         video=options.video or ("all" if options.report else "none"),
         video_folder=out / "videos",
         poster_folder=out / "posters",
+        video_size=options.video_size,
         views=None if policy is None else policy.views,
         image_size=LIBERO_IMAGE_SIZE if policy is None else max(policy.image_size),
         fast_render=settings.fast_render,

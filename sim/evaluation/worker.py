@@ -67,6 +67,7 @@ class Rules:
         settle_steps: steps in which objects come to rest before the first counted one.
         video: which episodes are filmed, into ``video_folder``.
         poster_folder: where each episode leaves a picture of its end; ``None`` for no posters.
+        video_size: side of each view in films (pixels, even); ``None`` for that of the images.
         views: what the policy sees, in its order; ``None`` for all.
         image_size, assets, fast_render: as ``LiberoEnv`` takes them.
     """
@@ -78,6 +79,7 @@ class Rules:
     video: Literal["none", "failures", "all"] = "none"
     video_folder: Path = Path("videos")
     poster_folder: Path | None = None
+    video_size: int | None = None
     views: tuple[str, ...] | None = None
     image_size: int = 128
     assets: str | None = None
@@ -174,12 +176,10 @@ def play(
     success, steps = False, 0
     with _Film(job, rules, tell) as film:
         while not success and steps < rules.step_limit(job.suite):
-            asks = expert is None and chunks.due
-            observation = env.observe() if asks or film.wants_frame(steps) else None
+            observation = env.observe() if expert is None and chunks.due else None
+            film.add(env, steps, observation)
             if observation is not None:
-                film.add(steps, observation["images"])
-                if asks:
-                    chunks.put(ask(_observation(env, observation, rules, steps)))
+                chunks.put(ask(_observation(env, observation, rules, steps)))
             action = chunks.next() if expert is None else next(expert, None)
             if action is None:
                 break  # The expert has given up.
@@ -249,28 +249,31 @@ class _Film:
     def __init__(self, job: Job, rules: Rules, tell: Callable[[str], None]) -> None:
         from sim.pictures.video import VideoWriter
 
-        self._only_failures = rules.video == "failures"
+        self._only_failures, self._size = rules.video == "failures", rules.video_size
         self._folder, self._key, self._tell = rules.video_folder, job.key, tell
         hidden = video_path(self._folder, job.key, success=False)
         self._writer = None if rules.video == "none" else VideoWriter(hidden, CONTROL_FREQUENCY / STEPS_PER_FRAME)
 
-    def wants_frame(self, step: int) -> bool:
-        return self._writer is not None and step % STEPS_PER_FRAME == 0
-
-    def add(self, step: int, images: np.ndarray) -> None:
-        """Add the views side by side, if this step is a frame."""
-        if self._writer is not None and self.wants_frame(step):
+    def add(self, env: "LiberoEnv", step: int, observation: dict[str, np.ndarray] | None) -> None:
+        """Add the views side by side, if this step is a frame; ``observation`` of it, if there is one."""
+        if self._writer is not None and step % STEPS_PER_FRAME == 0:
             with self._given_up_on_errors():
-                self._writer.add(np.concatenate(images, axis=1))
+                self._writer.add(self._frame(env, observation))
 
     def finish(self, env: "LiberoEnv", success: bool) -> None:
         """Show how it ended, and keep the video unless only failures are wanted."""
         if self._writer is None or (success and self._only_failures):
             return
         with self._given_up_on_errors():
-            self._writer.add(np.concatenate(env.observe()["images"], axis=1))
+            self._writer.add(self._frame(env, None))
             self._writer.keep(video_path(self._folder, self._key, success))
             self._writer = None
+
+    def _frame(self, env: "LiberoEnv", observation: dict[str, np.ndarray] | None) -> np.ndarray:
+        size = None if self._size is None else (self._size, self._size)
+        if observation is not None and size in (None, env.image_size):
+            return np.concatenate(observation["images"], axis=1)
+        return np.concatenate([env.render_view(view, size) for view in VIEWS], axis=1)
 
     @contextlib.contextmanager
     def _given_up_on_errors(self) -> Iterator[None]:

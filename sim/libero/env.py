@@ -95,7 +95,7 @@ class LiberoEnv(gymnasium.Env):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (7,), np.float32)
         self.problem = bddl_domain.build(self.task, self.assets.path, list(CAMERAS.values()))
         self._control: Any = ControlLoop(self.problem)
-        self._renderers: dict[float, CameraRenderer] = {}
+        self._renderers: dict[tuple[float, tuple[int, int]], CameraRenderer] = {}
         self._init_states: np.ndarray | None = None
         self.steps = 0
 
@@ -220,16 +220,20 @@ class LiberoEnv(gymnasium.Env):
         site = self.data.site(self.problem.robots[0].controller.eef_name)
         return site.xpos.copy(), self.data.body("robot0_right_hand").xquat[[1, 2, 3, 0]]
 
-    def renderer(self, view: str) -> CameraRenderer:
-        """The renderer of a view, made when first asked for; at full detail both views share one."""
-        detail = FAST_DETAIL[view] if self.fast_render else 0.0
-        if detail not in self._renderers:
-            self._renderers[detail] = CameraRenderer(self.model, *self.image_size, detail)
-        return self._renderers[detail]
+    def renderer(self, view: str, size: tuple[int, int] | None = None) -> CameraRenderer:
+        """The renderer of a view, made when first asked for; at full detail both views share one.
 
-    def render_view(self, view: str) -> np.ndarray:
-        """One camera's image of the present state, ``(h, w, 3)`` uint8, upright."""
-        return self.renderer(view).render(self.data, CAMERAS[view])
+        Args:
+            size: (height, width) in pixels; ``image_size`` if absent.
+        """
+        detail, size = FAST_DETAIL[view] if self.fast_render else 0.0, size or self.image_size
+        if (detail, size) not in self._renderers:
+            self._renderers[detail, size] = CameraRenderer(self.model, *size, detail)
+        return self._renderers[detail, size]
+
+    def render_view(self, view: str, size: tuple[int, int] | None = None) -> np.ndarray:
+        """One camera's image of the present state, ``(h, w, 3)`` uint8, upright; ``size`` as in ``renderer``."""
+        return self.renderer(view, size).render(self.data, CAMERAS[view])
 
     def render_view_with_depth(self, view: str) -> tuple[np.ndarray, np.ndarray]:
         """The same with the depth image, ``(h, w)`` float32 in metres along the viewing axis."""

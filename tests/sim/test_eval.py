@@ -39,6 +39,7 @@ from tests.sim.examples import save_untrained_bundle
         (["--workers", "0"], "--workers: '0' is not a whole number above 0"),
         (["--episodes", "-3"], "--episodes"),
         (["--replan", "4", "--ensemble"], "not allowed with"),
+        (["--video-size", "255"], "--video-size: '255' is not an even number"),
         (["--policy", "random"], "unknown --policy 'random'"),
         (["--unheard-of"], "unrecognized arguments"),
     ],
