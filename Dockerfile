@@ -1,6 +1,9 @@
 # The same set-up as `make eval`, for machines with an NVIDIA GPU:
 #   docker build -t amplify .
-#   docker run --rm --gpus all -v "$PWD/results:/amplify/results" amplify --suite libero_10 --episodes 4
+#   mkdir -p results
+#   docker run --rm --gpus all --user "$(id -u):$(id -g)" \
+#       -v "$PWD/results:/amplify/results" -v amplify-cache:/cache amplify --episodes 4
+# Results are in ./results and belong to you; downloaded assets stay in the volume amplify-cache for the next run.
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04
 
 # `graphics` makes the driver's EGL visible, so that MuJoCo renders on the GPU.
@@ -11,4 +14,8 @@ RUN apt-get update \
 WORKDIR /amplify
 COPY . .
 RUN make setup
-ENTRYPOINT ["scripts/run.sh", "-m", "sim.eval"]
+# Whoever runs it keeps downloads and caches in /cache, and may write results where nothing is mounted. A named volume
+# takes over the mode of the folder that it is first mounted on.
+RUN install -d -m 1777 /cache /amplify/results
+ENV HOME=/cache
+ENTRYPOINT ["/amplify/scripts/run.sh", "-m", "sim.eval"]

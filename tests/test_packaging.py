@@ -1,6 +1,7 @@
 """The packages keep to themselves: who may import whom, and what a robot workstation never has to install."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,17 @@ def test_importing_a_package_loads_nothing_heavy(package: str):
     program = f"import sys, {package}; print([name for name in {heavy!r} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/evaluation.md", "Dockerfile"])
+def test_results_and_downloads_of_a_container_outlive_it(page: str):
+    """Whatever ``docker run --rm`` writes to its working folder's results and to its home is mounted from outside."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (folder,) = re.findall(r"^WORKDIR (\S+)$", dockerfile, re.MULTILINE)
+    (home,) = re.findall(r"^ENV HOME=(\S+)$", dockerfile, re.MULTILINE)
+    text = re.sub(r"\s*\\\s*(#\s*)?", " ", (ROOT / page).read_text())
+    commands = [line for line in re.findall(r"docker run (.*)", text) if "--episodes" in line]
+    assert commands
+    for command in commands:
+        mounted = re.findall(r'-v "?([^:]+):([^":\s]+)', command)
+        assert {place for _, place in mounted} == {f"{folder}/results", home}
