@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.cli import CommandParser, run
+from robot_bridge.run import CONNECTIONS
 
 ROUND_TRIPS = (0, 50, 100, 200, 300)
 """Milliseconds."""
@@ -127,7 +128,7 @@ def main(argv: list[str]) -> None:
     """The command."""
     parser = CommandParser("benchmarks.network", __doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each network is tried")
-    parser.add_argument("--connections", type=int, default=3, help="requests that may be under way at once")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="requests that may be under way at once")
     parser.add_argument("--together", type=int, default=3, help="networks that are tried at the same time")
     arguments = parser.parse_args(argv)
     conditions = [

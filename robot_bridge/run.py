@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ from robot_bridge.loop import ControlLoop, Recorder, Tick
 from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 
 TOKEN_VARIABLE = "ROBOT_BRIDGE_TOKEN"
-CONNECTIONS = 3
-"""Requests under way at once: over 300 ms there and back chunks still come every 0.2 s, and one may get lost."""
+CONNECTIONS = 5
+"""Requests under way at once: two over 300 ms there and back, and a lost answer occupies one for a while."""
 PATIENCE = 5.0
 """Seconds for one answer while nothing moves: over a slow network a first connection takes many round trips."""
 
@@ -164,7 +165,8 @@ def connect(arguments: argparse.Namespace) -> tuple[list[PolicyClient], dict[str
     }
     clients = [PolicyClient(arguments.server, timeout=PATIENCE, **options) for _ in range(CONNECTIONS)]
     about = wait_for_server(clients[0], arguments.wait)
-    seconds = max(round_trip(client) for client in clients)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        seconds = min(pool.map(round_trip, clients))
     for client in clients:
         client.timeout = arguments.timeout
     return clients, about, seconds
