@@ -32,7 +32,6 @@ from common import cli
 from common.cli import not_negative, positive
 from common.errors import UserError
 from sim.evaluation import provenance
-from sim.evaluation.csv_export import write_csv
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
 from sim.evaluation.results import EvaluationSettings, Results
@@ -41,6 +40,7 @@ from sim.evaluation.worker import Job, Rules
 from sim.libero import assets
 from sim.libero.selection import parse_suites, parse_tasks
 from sim.machine import checks, description, gl_driver
+from sim.report.csv_export import write_csv
 from sim.suites import SUITES
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from sim.evaluation.csv_export import write_csv
 from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
+from sim.report.csv_export import write_csv
 
 SETTINGS = EvaluationSettings(
     policy="expert", suites=("libero_10",), seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
