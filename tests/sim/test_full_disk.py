@@ -14,7 +14,7 @@ from sim.report import __main__ as report
 from tests.machines import run_after, small_disk
 
 SETTINGS = EvaluationSettings(
-    policy="expert", suites=("libero_10",), seed=0, execution="expert, every step", blank_codes=False, max_steps=None,
+    policy="expert", seed=0, execution="expert, every step", blank_codes=False, max_steps=None,
     settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
 )  # fmt: skip
 

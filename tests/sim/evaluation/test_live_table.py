@@ -10,7 +10,7 @@ from sim.evaluation.live_table import LiveTable, score_table
 from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
 
 SETTINGS = EvaluationSettings(
-    policy="expert", suites=("libero_10",), seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
+    policy="expert", seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
     settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
 )  # fmt: skip
 EPISODE = EpisodeResult("libero_10", 0, "put_it_there", 0, 0, 0, True, 100, 1.5)

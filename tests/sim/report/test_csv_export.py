@@ -7,7 +7,7 @@ from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
 from sim.report.csv_export import write_csv
 
 SETTINGS = EvaluationSettings(
-    policy="expert", suites=("libero_10",), seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
+    policy="expert", seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
     settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
 )  # fmt: skip
 
