@@ -108,7 +108,7 @@ def convert(path: Path, text_embeddings: Mapping[str, Tensor] | None = None) -> 
 def main(argv: list[str]) -> None:
     parser = cli.CommandParser("policy.import_official", __doc__)
     parser.add_argument("bundle", type=Path, help="a published AMPLIFY bundle (.pt)")
-    parser.add_argument("--out", type=Path, help="where to write ours (default: beside it, as .safetensors)")
+    parser.add_argument("--out", type=Path, help="file to write (default: checkpoints/NAME.safetensors)")
     parser.add_argument(
         "--text-embeddings",
         type=Path,
@@ -121,7 +121,7 @@ def main(argv: list[str]) -> None:
         embeddings = {text: torch.from_numpy(x) for text, x in read_text_embeddings(args.text_embeddings).items()}
         if not embeddings:
             raise UserError(f"no text embeddings in {args.text_embeddings}; it must hold SUITE/text/TASK.hdf5")
-    out = args.out or args.bundle.with_suffix(".safetensors")
+    out = args.out or Path("checkpoints") / f"{args.bundle.stem}.safetensors"
     digest = save_bundle(convert(args.bundle, embeddings), out, info={"source": args.bundle.name})
     print(f"wrote {out}, hash {digest}" + (f"; it knows {len(embeddings)} instructions" if embeddings else ""))
     if not embeddings:
