@@ -20,7 +20,7 @@ class RemoteClock:
         if self._offset is None:
             self._offset, self._since = offset, here
         self._offset = min(offset, self._offset + DRIFT * max(0.0, here - self._since))
-        self._since = here
+        self._since = max(self._since, here)
         return offset - self._offset
 
     def there(self, here: float) -> float:
