@@ -24,8 +24,8 @@ def machine(driver: Driver, policy: "Policy | None") -> dict[str, Any]:
 
 
 def now() -> str:
-    """The date and time, with the zone, in the words of ISO 8601."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    """The date and time, with the zone, as ISO 8601 writes them."""
+    return datetime.now().astimezone().isoformat(" ", timespec="seconds")
 
 
 def notes(assets: Assets, policy: dict[str, Any]) -> list[str]:

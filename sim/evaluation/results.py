@@ -17,11 +17,8 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import replacing
-from sim.suites import SUITES
 
 FORMAT = 1
-CONTINUED = ("date", "wall_time_s")
-"""What a run that continues a file takes over from it."""
 
 
 class ResultsMismatch(UserError):
@@ -128,19 +125,20 @@ class Results:
     Args:
         path: the ``results.json``.
         settings: what decides scores.
-        context: what else a reader wants to know: when, how long (``wall_time_s``, over all runs that continued the
-            file), command line, policy, assets, machine, versions, and ``notes``, sentences that must stand wherever
-            the scores do.
+        context: what else a reader wants to know: date, command line, policy, assets, machine, versions, and ``notes``,
+            sentences that must stand wherever the scores do.
         episodes: finished episodes by ``EpisodeResult.key``.
+        wall_time_s: how long the evaluation has run, over all runs that continued the file.
     """
 
     path: Path
     settings: EvaluationSettings
     context: dict[str, Any] = field(default_factory=dict)
     episodes: dict[tuple[str, int, int], EpisodeResult] = field(default_factory=dict)
+    wall_time_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self._began, self._earlier = time.monotonic(), float(self.context.get("wall_time_s", 0.0))
+        self._began, self._earlier = time.monotonic(), self.wall_time_s
 
     @property
     def notes(self) -> list[str]:
@@ -154,7 +152,7 @@ class Results:
             UserError: the file cannot be written; says where the episodes are instead.
         """
         self.episodes[episode.key] = episode
-        self.context["wall_time_s"] = round(self._earlier + time.monotonic() - self._began, 1)
+        self.wall_time_s = round(self._earlier + time.monotonic() - self._began, 1)
         try:
             self.save()
         except OSError as error:
@@ -180,8 +178,8 @@ class Results:
         return Score.of(e for e in self.episodes.values() if e.suite == suite and task in (None, e.task))
 
     def suites(self) -> list[str]:
-        """The suites that have episodes, in the benchmark's order."""
-        return sorted({suite for suite, _, _ in self.episodes}, key=SUITES.index)
+        """The suites that have episodes."""
+        return sorted({suite for suite, _, _ in self.episodes})
 
     @property
     def average(self) -> float | None:
@@ -209,6 +207,7 @@ class Results:
             "format": FORMAT,
             "settings": dataclasses.asdict(self.settings),
             **self.context,
+            "wall_time_s": self.wall_time_s,
             "suites": summary,
             "average": None if self.average is None else {"suites": self.suites(), "success_rate": self.average},
             "episodes": [dataclasses.asdict(self.episodes[key]) for key in sorted(self.episodes)],
@@ -238,9 +237,10 @@ class Results:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a results file of an evaluation ({error}); name another --out") from error
-        known = {"format", "settings", "suites", "average", "episodes"}
+        known = {"format", "settings", "wall_time_s", "suites", "average", "episodes"}
         context = {key: value for key, value in content.items() if key not in known}
-        return cls(path, settings, context, {episode.key: episode for episode in episodes})
+        by_key = {episode.key: episode for episode in episodes}
+        return cls(path, settings, context, by_key, float(content.get("wall_time_s", 0.0)))
 
     @classmethod
     def open(cls, path: Path, settings: EvaluationSettings, context: dict[str, Any]) -> "Results":
@@ -255,7 +255,6 @@ class Results:
         if not path.exists():
             return cls(path, settings, context)
         old = cls.load(path)
-        context = context | {key: old.context[key] for key in CONTINUED if key in old.context}
         for key in dataclasses.fields(EvaluationSettings):
             was, now = getattr(old.settings, key.name), getattr(settings, key.name)
             if was != now:
@@ -267,4 +266,6 @@ class Results:
         commands = [*old.context.get("earlier_commands", []), old.context.get("command")]
         if earlier := [command for command in dict.fromkeys(commands) if command and command != context.get("command")]:
             context = context | {"earlier_commands": earlier}
-        return cls(path, settings, context, episodes)
+        if "date" in old.context:  # it began then
+            context = context | {"date": old.context["date"]}
+        return cls(path, settings, context, episodes, old.wall_time_s)

@@ -45,6 +45,7 @@ def _evaluation(result: Results) -> str:
     commands = [*context.get("earlier_commands", []), context.get("command", "")]
     made = "".join(f"<p><code>{escape(command)}</code></p>" for command in commands)
     rest = {key: _in_words(value) for key, value in context.items() if key not in SHOWN_ELSEWHERE}
+    rest["wall_time_s"] = f"{result.wall_time_s:.0f}"
     made += page_elements.facts(rest)
     return f"{notes}{page_elements.facts(facts)}<details><summary>How it was made</summary>{made}</details>"
 
@@ -57,6 +58,6 @@ def _in_words(value: Any) -> str:
 
 
 def _date(result: Results) -> str:
-    """When the last episode ended; results from before this was recorded have the date of their file."""
+    """When it began; results from before this was recorded have the date of their file."""
     seconds = result.path.stat().st_mtime
     return result.context.get("date") or time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

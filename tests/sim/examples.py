@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 
 from policy.interface import Text
+from sim.evaluation.results import EvaluationSettings
 from sim.pictures.video import VideoWriter
 
 VIEWS = ("agentview", "eye_in_hand")
+
+SETTINGS = EvaluationSettings(
+    policy="expert", seed=0, execution="expert, every step", blank_codes=False, max_steps=None, settle_steps=10,
+    fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
+)  # fmt: skip
+"""Of an evaluation that was never played."""
 
 
 class ShiftsRight:

@@ -115,7 +115,7 @@ def test_the_command_writes_results_and_continues_them(libero_assets: Path, tmp_
     assert second["machine"].keys() == {"cpu", "gpu", "gl", "policy_device"}
     assert second["machine"]["gl"]["renderer"]
     assert datetime.fromisoformat(second["date"]) <= datetime.now().astimezone()
-    assert second["wall_time_s"] >= first.context["wall_time_s"] > 0
+    assert second["wall_time_s"] >= first.wall_time_s > 0
     assert "commit" in second
     assert "1 episodes on 1 workers" in capsys.readouterr().out
 

@@ -9,14 +9,10 @@ from types import ModuleType
 import pytest
 
 from sim import collect, scene
-from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
+from sim.evaluation.results import EpisodeResult, Results
 from sim.report import __main__ as report
 from tests.machines import run_after, small_disk
-
-SETTINGS = EvaluationSettings(
-    policy="expert", seed=0, execution="expert, every step", blank_codes=False, max_steps=None,
-    settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
-)  # fmt: skip
+from tests.sim.examples import SETTINGS
 
 
 def full(folder: Path) -> str:

@@ -7,12 +7,9 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from sim.evaluation.live_table import LiveTable, score_table
-from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
+from sim.evaluation.results import EpisodeResult, Results
+from tests.sim.examples import SETTINGS
 
-SETTINGS = EvaluationSettings(
-    policy="expert", seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
-    settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
-)  # fmt: skip
 EPISODE = EpisodeResult("libero_10", 0, "put_it_there", 0, 0, 0, True, 100, 1.5)
 
 

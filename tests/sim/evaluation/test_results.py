@@ -56,7 +56,7 @@ def test_the_average_counts_every_suite_the_same_however_many_episodes_it_has(tm
         results.add(of_suite("libero_spatial", number, success))
     assert results.average == pytest.approx((1.0 + 0.25) / 2)
     average = json.loads(results.path.read_text())["average"]
-    assert average == {"suites": ["libero_spatial", "libero_10"], "success_rate": 0.625}
+    assert average == {"suites": ["libero_10", "libero_spatial"], "success_rate": 0.625}
     assert Results.load(results.path) == results
 
 

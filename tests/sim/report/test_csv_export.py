@@ -3,13 +3,9 @@
 import csv
 from pathlib import Path
 
-from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
+from sim.evaluation.results import EpisodeResult, Results
 from sim.report.csv_export import write_csv
-
-SETTINGS = EvaluationSettings(
-    policy="expert", seed=0, execution="open loop, 8 steps", blank_codes=False, max_steps=None,
-    settle_steps=10, fast_render=False, assets="0123", mujoco="3.3.2", robosuite="1.4.0",
-)  # fmt: skip
+from tests.sim.examples import SETTINGS
 
 
 def test_every_episode_is_a_row_with_its_instruction_and_outcome(tmp_path: Path):
