@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 
 def machine(driver: Driver, policy: "Policy | None") -> dict[str, Any]:
     """What episodes were played on: processor, GPUs, GL driver, and the policy's device where that is known."""
-    device = getattr(policy, "device", None)
     return {
         "cpu": description.cpu(),
         "gpu": description.gpus(),
         "gl": dataclasses.asdict(driver),
-        "policy_device": None if device is None else str(device),
+        "policy_device": _device(policy),
     }
+
+
+def _device(policy: "Policy | None") -> str | None:
+    """What a policy in this process computes on."""
+    device = getattr(policy, "device", None)
+    if device is None:
+        return None
+    import torch
+
+    place = torch.device(device)
+    return f"{place} {torch.cuda.get_device_name(place)}" if place.type == "cuda" else str(place)
 
 
 def now() -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from demos.origin import Origin
 from policy.interface import Text
 from sim.evaluation.results import EvaluationSettings
 from sim.pictures.video import VideoWriter
@@ -55,8 +56,8 @@ def save_video(path: Path, size: tuple[int, int], frames: int, rate: float = 20.
     writer.keep(path)
 
 
-def save_untrained_bundle(path: Path) -> None:
-    """A whole AMPLIFY policy of the smallest size, with random weights."""
+def save_untrained_bundle(path: Path, origin: Origin | None = None) -> None:
+    """A whole AMPLIFY policy of the smallest size, with random weights; ``origin``: what it claims to know."""
     from policy.amplify import Amplify
     from policy.bundle import save_bundle
     from policy.forward_dynamics import ForwardConfig
@@ -70,4 +71,4 @@ def save_untrained_bundle(path: Path) -> None:
     tokenizer = TokenizerConfig(num_tracks=4, hidden_dim=16, num_heads=2, codebook_size=64, decoder_mlp_hidden_dim=8)
     forward = ForwardConfig(num_layers=1, num_heads=2, vision_encoder=eyes, text_encoder=words)
     inverse = InverseConfig(num_layers=1, num_heads=2, vision_encoder=eyes, text_encoder=words)
-    save_bundle(Amplify(tokenizer, forward, inverse, name="untrained"), path)
+    save_bundle(Amplify(tokenizer, forward, inverse, name="untrained", origin=origin), path)

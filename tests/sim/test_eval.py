@@ -13,6 +13,7 @@ import cv2
 import pytest
 
 from common.errors import UserError
+from demos.origin import Origin
 from sim import eval as evaluation
 from sim.evaluation.results import Results
 from sim.evaluation.worker import video_path
@@ -136,9 +137,9 @@ def test_a_run_in_the_procedural_pack_says_everywhere_that_it_is_not_comparable(
 
 def test_a_bundle_acts_from_images_and_instruction(libero_assets: Path, tmp_path: Path, capsys):
     bundle = tmp_path / "untrained.safetensors"
-    save_untrained_bundle(bundle)
+    save_untrained_bundle(bundle, Origin(assets=("0123456789abcdef",)))
     command = ["--checkpoint", str(bundle), "--tasks", "5", "--episodes", "1", "--max-steps", "4", "--replan", "2"]
-    command += ["--assets", str(libero_assets), "--out", str(tmp_path / "out"), "--blank-codes"]
+    command += ["--assets", str(libero_assets), "--out", str(tmp_path / "out"), "--device", "cpu", "--blank-codes"]
     assert evaluation.main(command) == 0
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["policy"]["name"] == "untrained"
@@ -146,7 +147,12 @@ def test_a_bundle_acts_from_images_and_instruction(libero_assets: Path, tmp_path
     assert content["settings"]["execution"] == "open loop, 2 steps"
     assert content["settings"]["blank_codes"]
     assert content["episodes"][0]["task_name"].startswith("STUDY_SCENE1_pick_up_the_book")
-    assert "results: " in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "results: " in said
+    (note,) = content["notes"]
+    assert f"learned from the assets 0123456789abcdef, this run uses {content['assets']['digest']}" in note
+    assert note in said
+    assert content["machine"]["policy_device"] == "cpu"
     with pytest.raises(UserError, match="--replan 17 is more than the 16 actions"):
         evaluation.main([*command, "--replan", "17"])
     with pytest.raises(UserError, match="was made with blank_codes = True, this run has False"):
