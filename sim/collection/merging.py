@@ -5,6 +5,7 @@ That needs neither an environment nor assets: the episodes' files have the heade
 
 import json
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,7 @@ def merged_if_interrupted(paths: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("interrupted; merging what was made (the same command goes on from there)")
+        print("interrupted; merging what was made (the same command goes on from there)", file=sys.stderr)
         for path in paths:
             merge(path)
         raise
