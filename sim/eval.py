@@ -31,6 +31,7 @@ from rich.logging import RichHandler
 from common import cli
 from common.cli import not_negative, positive
 from common.errors import UserError
+from common.files import check_writable
 from sim.evaluation import provenance
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
@@ -54,7 +55,7 @@ DECIDING = ("policy", "checkpoint", "replan", "ensemble", "blank_codes", "max_st
 """Options that decide how an episode is played."""
 LIBERO_IMAGE_SIZE = 128
 FILM_SIZE = 0.0005
-"""A film of an episode takes up to this, predicted motion and a copy in the report included (GB)."""
+"""A film of an episode takes up to this at 128 pixels, predicted motion and a copy in the report included (GB)."""
 WIDTH_OF_LOGS = 110
 
 
@@ -188,31 +189,15 @@ def main(argv: list[str]) -> int:
         "versions": description.versions(),
     }
     results = Results.open(out / "results.json", settings, context)
-    try:
-        results.save()  # before anything is played: what cannot be written should be known now
-    except OSError as error:
-        raise UserError(f"cannot write {results.path} ({error.strerror}); make room, or name another --out") from error
-    rules = Rules(
-        expert=policy is None,
-        replan=None if options.ensemble else options.replan,
-        max_steps=options.max_steps,
-        settle_steps=options.settle_steps,
-        video=options.video or ("all" if options.report else "none"),
-        video_folder=out / "videos",
-        poster_folder=out / "posters",
-        video_size=options.video_size,
-        views=None if policy is None else policy.views,
-        image_size=LIBERO_IMAGE_SIZE if policy is None else max(policy.image_size),
-        fast_render=settings.fast_render,
-        assets=str(found.path),
-    )
+    _begin(results, options)
+    rules = _rules(options, policy, settings, found, out)
     jobs = [Job(s, t, e, seed=options.seed + e) for s, t, e in _in_order(selected - results.episodes.keys())]
     planned = Counter((s, t) for s, t, _ in _in_order(selected | results.episodes.keys()))
     workers = min(options.workers or len(os.sched_getaffinity(0)), max(1, len(jobs)))
     console.print(
         f"{settings.policy}: {len(jobs)} episodes on {workers} workers; assets {found}", highlight=False, soft_wrap=True
     )
-    films = 0 if rules.video == "none" else len(jobs)
+    films = 0 if rules.video == "none" else len(jobs) * ((rules.video_size or rules.image_size) / 128) ** 2
     findings = checks.shortcomings(driver, out, films * FILM_SIZE, workers)
     if options.policy == "bundle" and (device := checks.device(options.device)).mend:
         findings.append(device)
@@ -238,8 +223,8 @@ def main(argv: list[str]) -> int:
         raise
     finally:
         console.print(f"results: {results.path}", highlight=False, soft_wrap=True)
-        if options.csv is not None:
-            write_csv(results, options.csv)
+    if options.csv is not None:
+        write_csv(results, options.csv)
     if options.report and results.episodes:
         from sim.report.evaluation_page import write_evaluation
 
@@ -298,6 +283,42 @@ def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.
         assets=found.digest,
         mujoco=installed["mujoco"],
         robosuite=installed["robosuite"],
+    )
+
+
+def _begin(results: Results, options: argparse.Namespace) -> None:
+    """Write the results before anything is played: what cannot be written should be known now."""
+    try:
+        results.save()
+        if options.csv is not None:
+            check_writable(options.csv.absolute().parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {error.filename} ({error.strerror}); make room, or name another --out or --csv"
+        ) from error
+
+
+def _rules(
+    options: argparse.Namespace,
+    policy: "Policy | None",
+    settings: EvaluationSettings,
+    found: assets.Assets,
+    out: Path,
+) -> Rules:
+    """How every episode is played."""
+    return Rules(
+        expert=policy is None,
+        replan=None if options.ensemble else options.replan,
+        max_steps=options.max_steps,
+        settle_steps=options.settle_steps,
+        video=options.video or ("all" if options.report else "none"),
+        video_folder=out / "videos",
+        poster_folder=out / "posters",
+        video_size=options.video_size,
+        views=None if policy is None else policy.views,
+        image_size=LIBERO_IMAGE_SIZE if policy is None else max(policy.image_size),
+        fast_render=settings.fast_render,
+        assets=str(found.path),
     )
 
 

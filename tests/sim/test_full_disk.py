@@ -37,7 +37,17 @@ def test_an_evaluation_keeps_its_episodes_elsewhere_when_its_disk_fills_up(liber
         "--workers",
         "1",
     ]
-    command += ["--video", "all", "--report", "--assets", str(libero_assets), "--out", str(out)]
+    command += [
+        "--video",
+        "all",
+        "--report",
+        "--csv",
+        str(out / "table.csv"),
+        "--assets",
+        str(libero_assets),
+        "--out",
+        str(out),
+    ]
     done = run_after(f"{small_disk(out, '1m')}\n{filling}", command, TMPDIR=str(elsewhere))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -59,7 +69,8 @@ def test_an_evaluation_that_cannot_begin_its_file_plays_nothing(libero_assets: P
     done = run_after(f"{small_disk(out, '64k')}\n{full(out)}", command)
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: cannot write {out}/new/results.json (No space left on device); make room, or name another --out\n"
+        f"error: cannot write {out}/new/results.json (No space left on device); "
+        "make room, or name another --out or --csv\n"
     )
     assert done.stdout == ""
 
