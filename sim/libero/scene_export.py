@@ -27,6 +27,7 @@ def scene_of(env: LiberoEnv) -> mujoco.MjSpec:
     spec.detach_body(spec.body(ARM))
     spec.body(BASE).name = "robot_base"
     spec.meshdir = spec.texturedir = ""  # files are named by their whole paths
+    _place_fixtures(spec, env.model)
     _delete_unused(spec)
     model = spec.compile()
     positions = np.empty(model.nq)
@@ -35,6 +36,14 @@ def scene_of(env: LiberoEnv) -> mujoco.MjSpec:
         positions[joint.qposadr[0] :][: joint.qpos0.size] = env.data.joint(joint.name).qpos
     spec.add_key(name="start", qpos=positions)
     return spec
+
+
+def _place_fixtures(spec: mujoco.MjSpec, placed: mujoco.MjModel) -> None:
+    """Puts cabinets, stoves and racks where the reset has put them: it moves bodies of the compiled model, not the XML."""
+    known = {placed.body(number).name for number in range(placed.nbody)}
+    for body in spec.bodies:
+        if body.name in known:
+            body.pos, body.quat = placed.body(body.name).pos, placed.body(body.name).quat
 
 
 def _delete_unused(spec: mujoco.MjSpec) -> None:
