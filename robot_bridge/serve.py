@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
         help="real-time priority, 1 to 99, where the system grants it: answers come in time beside busy processes, "
         "which wait meanwhile; below the control loop's 20 when both run here (default: as any process)",
     )
-    parser.add_argument("--max-batch", type=int, default=8, help="observations in one call of the policy, at most")
+    parser.add_argument("--max-batch", type=int, default=16, help="observations in one call of the policy, at most")
     parser.add_argument("--max-wait-ms", type=float, default=2.0, help="how long a request waits for other clients'")
     parser.add_argument("--keys", help=f"folder of python -m robot_bridge.keys; a token is read from {TOKEN_VARIABLE}")
     parser.add_argument(

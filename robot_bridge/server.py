@@ -54,7 +54,7 @@ class PolicyServer:
         policy: Policy,
         bind: str,
         *,
-        max_batch: int = 8,
+        max_batch: int = 16,
         max_wait: float = 0.002,
         token: str | None = None,
         keys: str | Path | None = None,

@@ -86,6 +86,6 @@ def _serve(ready: Connection, checkpoint: str) -> None:
 
     policy = load_policy(checkpoint)
     server = PolicyServer(policy, "tcp://127.0.0.1:*")
-    warm_up(policy, (1, 2, 4, 8))
+    warm_up(policy, (1, 2, 4, 8, 16))
     ready.send(server.endpoint)
     server.run()
