@@ -47,9 +47,14 @@ class Encoder(nn.Module):
     """Velocities (b, v, t, n, 2), image tokens (b, v, i, e) if the config asks for them -> one vector a code
     (b, s, dim)."""
 
+    scales: Tensor
+    """(v, 1, 1, 1)"""
+
     def __init__(self, c: TokenizerConfig, image_dim: int):
         super().__init__()
         self.per_view, self.cond_on_img = c.per_view, c.cond_on_img
+        scales = torch.tensor([c.motion_scales.get(view, 1.0) for view in c.views])
+        self.register_buffer("scales", scales.view(-1, 1, 1, 1), persistent=False)
         joined_views = 1 if c.per_view else len(c.views)
         width = 2 * c.num_tracks * joined_views
         self.encoder_proj = nn.Linear(width, c.hidden_dim)
@@ -67,7 +72,7 @@ class Encoder(nn.Module):
 
     def forward(self, velocities: Tensor, image_tokens: Tensor | None = None) -> Tensor:
         # codes (v t) of features (n d), or codes t of features (v n d); and the image tokens likewise
-        x = self.encoder_proj(self._join(velocities.flatten(3)))
+        x = self.encoder_proj(self._join((velocities * self.scales).flatten(3)))
         if not self.cond_on_img:
             return self.encoder(x)
         assert image_tokens is not None

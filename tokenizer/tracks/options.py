@@ -84,6 +84,9 @@ class TokenizerConfig:
     vision_image_size: int = 224
     """with cond_on_img: side of the square that images are resized to"""
     decode: Decoding = "argmax"
+    motion_scales: dict[str, float] = field(default_factory=lambda: dict.fromkeys(VIEWS, 1.0))
+    """factors of the views' motion as the encoder sees it, 1 where none is given: a standing camera's points move
+    several times less than a moving one's"""
     loss_weights: dict[str, float] = field(default_factory=lambda: {"agentview": 0.9, "eye_in_hand": 0.1})
     """of the views' losses"""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -98,6 +101,8 @@ class TokenizerConfig:
         for view in self.views:
             _refuse(view in self.loss_weights, f"loss_weights has no entry for the view {view!r}")
             _refuse(self.loss_weights[view] >= 0, f"loss_weights of {view!r} is negative")
+        for view, scale in self.motion_scales.items():
+            _refuse(scale > 0, f"motion_scales of {view!r} is {scale}; it must be above 0")
         for name in ("num_tracks", "hidden_dim", "num_heads", "num_layers", "decoder_mlp_hidden_dim"):
             _refuse(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("true_horizon", "track_pred_horizon"):
