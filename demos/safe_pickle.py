@@ -99,6 +99,19 @@ def _scalar(dtype: np.dtype, data: Any = b"") -> np.generic:
     return np.frombuffer(data, dtype, 1)[0]
 
 
+def _frombuffer(data: Any, dtype: np.dtype, shape: Any, order: str, axes: Any = None) -> np.ndarray:
+    """In place of numpy's, with which protocol 5 makes arrays; ``axes`` are those of an array that was transposed."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise _Forbidden("an array of objects")
+    array = np.ndarray(shape, dtype, bytes(data), order="F" if order == "F" else "C")
+    return array.copy(order="K") if axes is None else array.transpose(axes).copy()
+
+
+def _no_bytes() -> bytes:
+    """In place of ``bytes``, as which old protocols write empty ones."""
+    return b""
+
+
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """In place of ``_codecs.encode``, with which bytes are written in old protocols."""
     if encoding.lower() not in ("latin1", "latin-1", "utf-8", "utf8", "ascii"):
@@ -114,6 +127,10 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+    ("builtins", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): _no_bytes,
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _encode,
 }
