@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from common.errors import UserError
+from common.gl import prefer_off_screen
 from demos.motion import Motion
 from demos.panda import panda_hand_pose
 
@@ -38,7 +39,8 @@ class MjcfKinematics:
     """A ``Kinematics`` of an MJCF file; ``forward_kinematics`` says more."""
 
     def __init__(self, path: Path, site: str | None = None):
-        import mujoco  # not for those who measure no places
+        prefer_off_screen()  # for those who also film
+        import mujoco
 
         self._mujoco = mujoco
         try:

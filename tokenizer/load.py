@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from tokenizer.interface import Tokenizer
+from tokenizer.joints.model import JointTokenizer
 from tokenizer.tracks.tokenizer import TrackTokenizer
 from training import checkpoint
 from training.checkpoint import CheckpointError
 
-FAMILIES: tuple[type[Tokenizer], ...] = (TrackTokenizer,)
+FAMILIES: tuple[type[Tokenizer], ...] = (TrackTokenizer, JointTokenizer)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

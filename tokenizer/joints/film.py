@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import track
 
 from common.files import replacing
-from common.gl import RenderingUnavailable, prefer_off_screen
+from common.gl import RenderingUnavailable
 from demos.forward_kinematics import MjcfKinematics
 from demos.motion import Motion
 
@@ -22,7 +22,6 @@ def film(path: Path, motions: Sequence[Motion], model: Path) -> None:
     Raises:
         UserError: the model has other joints, or nothing can be rendered here.
     """
-    prefer_off_screen()
     import imageio.v2 as imageio
     import mujoco
 
@@ -39,7 +38,7 @@ def film(path: Path, motions: Sequence[Motion], model: Path) -> None:
     with (
         renderer,
         replacing(path) as temporary,
-        imageio.get_writer(temporary, format="mp4", fps=rate, macro_block_size=1) as video,  # type: ignore[arg-type]
+        imageio.get_writer(temporary, format="mp4", fps=rate, macro_block_size=1, output_params=["-f", "mp4"]) as video,  # type: ignore[arg-type]
     ):
         for motion, frame in track(frames, "film", console=console, disable=not console.is_terminal):
             data = body.place(motion, frame)

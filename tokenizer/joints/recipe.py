@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +44,27 @@ class JointTraining(TrainingConfig):
     best_measure: str | None = None
 
 
+class Loss(NamedTuple):
+    """The loss of a batch, its terms, and what the batch became."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    perplexity: Tensor
+    indices: Tensor
+    rebuilt: Tensor
+
+
+def loss_of(model: JointTokenizer, x: Tensor) -> Loss:
+    """Of normalised windows (b, t, d): of what is rebuilt, of its differences in time, and the quantizer's."""
+    c = model.config
+    rebuilt, quantized = model.vqvae(x)
+    distance = _DISTANCES[c.recons_loss]
+    recon, velocity = distance(rebuilt, x), distance(rebuilt.diff(dim=1), x.diff(dim=1))
+    loss = recon + c.loss_vel * velocity + c.commit * (quantized.commitment + quantized.codebook)
+    terms = {"recon": recon, "velocity": velocity, "commitment": quantized.commitment}
+    return Loss(loss, terms, quantized.perplexity, quantized.indices, rebuilt)
+
+
 class JointRecipe(Recipe[JointTraining]):
     """Samples are windows of motions; the loss is of what is rebuilt, of how it moves, and the quantizer's."""
 
@@ -74,22 +95,9 @@ class JointRecipe(Recipe[JointTraining]):
         return {"motion": self.windows[indices]}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, terms, codes = self._loss(self.model, batch["motion"])[:3]
-        return loss, {**terms, "codes": counts_of(self.model, codes)}
-
-    def _loss(self, model: JointTokenizer, motion: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
-        """Loss, its terms, codes, and what was rebuilt."""
-        c = model.config
-        x = model.normalised(motion)
-        rebuilt, quantized = model.vqvae(x)
-        distance = _DISTANCES[c.recons_loss]
-        terms = {
-            "recon": distance(rebuilt, x),
-            "velocity": distance(rebuilt.diff(dim=1), x.diff(dim=1)),
-            "commitment": quantized.commitment,
-        }
-        loss = terms["recon"] + c.loss_vel * terms["velocity"] + c.commit * (quantized.commitment + quantized.codebook)
-        return loss, terms | {"perplexity": quantized.perplexity}, quantized.indices, rebuilt
+        found = loss_of(self.model, self.model.normalised(batch["motion"]))
+        codes = counts_of(self.model, found.indices)
+        return found.loss, {**found.terms, "perplexity": found.perplexity, "codes": codes}
 
     def of_counts(self, counts: dict[str, Tensor]) -> dict[str, float]:
         """How the codes are used."""
@@ -99,10 +107,10 @@ class JointRecipe(Recipe[JointTraining]):
         """The loss's terms, how far (rad) joints are from where they were, and ``codes``."""
         assert isinstance(model, JointTokenizer)
         motion = self.validation[indices].to(device)
-        loss, terms, codes, rebuilt = self._loss(model, motion)
+        found = loss_of(model, model.normalised(motion))
         joints = Columns.of(model.config.features, self.joints).joints
-        wrong = (model.restored(rebuilt) - motion)[..., joints]
-        return {"loss": loss, **terms, "joint_rmse": wrong.square().mean(), "codes": codes}
+        wrong = (model.restored(found.rebuilt) - motion)[..., joints]
+        return {"loss": found.loss, **found.terms, "joint_rmse": wrong.square().mean(), "codes": found.indices}
 
     def summarize(self, parts: list[Measures]) -> dict[str, float]:
         """Means, the root of the mean square, and how the codes are used over all batches."""
