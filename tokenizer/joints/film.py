@@ -11,7 +11,7 @@ from common.gl import RenderingUnavailable
 from demos.forward_kinematics import MjcfKinematics
 from demos.motion import Motion
 
-HEIGHT, WIDTH = 360, 480
+HEIGHT, WIDTH = 368, 480
 DISTANCE, ELEVATION = 3.5, -15.0
 """Of the camera: m, degrees."""
 
@@ -38,7 +38,7 @@ def film(path: Path, motions: Sequence[Motion], model: Path) -> None:
     with (
         renderer,
         replacing(path) as temporary,
-        imageio.get_writer(temporary, format="mp4", fps=rate, macro_block_size=1, output_params=["-f", "mp4"]) as video,  # type: ignore[arg-type]
+        imageio.get_writer(temporary, format="mp4", fps=rate, output_params=["-f", "mp4"]) as video,  # type: ignore[arg-type]
     ):
         for motion, frame in track(frames, "film", console=console, disable=not console.is_terminal):
             data = body.place(motion, frame)

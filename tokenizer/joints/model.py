@@ -47,6 +47,7 @@ class JointTokenizer(nn.Module):
     kind: ClassVar[str] = KIND
     mean: Tensor
     std: Tensor
+    constant: Tensor
 
     def __init__(self, config: JointTokenizerConfig, features: int, frame_rate: float):
         super().__init__()
@@ -54,6 +55,7 @@ class JointTokenizer(nn.Module):
         self.vqvae = VQVAE(features, config)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("std", torch.ones(features))
+        self.register_buffer("constant", torch.zeros(features, dtype=torch.bool))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -67,12 +69,13 @@ class JointTokenizer(nn.Module):
     def normalise_by(self, features: Tensor) -> None:
         """Takes mean and standard deviation of all frames (t, d) of the training data as its own.
 
-        A feature that does not vary is left as large as it is.
+        A feature that does not vary, of a root that is fixed for example, is left as large as it is, and is decoded as
+        what it is.
         """
         self.mean.copy_(features.double().mean(0))
         std = features.double().std(0)
-        constant = std <= SAME * self.mean.double().abs().clamp(min=1e-12)
-        self.std.copy_(torch.where(constant | (std == 0), 1.0, std))
+        self.constant.copy_(std <= SAME * self.mean.double().abs().clamp(min=1e-12))
+        self.std.copy_(torch.where(self.constant, 1.0, std))
 
     def normalised(self, features: Tensor) -> Tensor:
         """Features in units of their standard deviation, from their mean."""
@@ -80,7 +83,7 @@ class JointTokenizer(nn.Module):
 
     def restored(self, x: Tensor) -> Tensor:
         """The inverse of ``normalised``."""
-        return x * self.std + self.mean
+        return torch.where(self.constant, self.mean, x * self.std + self.mean)
 
     @property
     def codebook_size(self) -> int:

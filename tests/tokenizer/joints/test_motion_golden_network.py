@@ -32,7 +32,7 @@ def load_source(model: JointTokenizer, weights: dict[str, Tensor]) -> JointToken
     """The source keeps neither statistics nor the state of its quantizer."""
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected
-    ours = ("mean", "std", "code_sum", "code_count", "begun")
+    ours = ("mean", "std", "constant", "code_sum", "code_count", "begun")
     assert all(name.rsplit(".", 1)[-1] in ours for name in missing), missing
     return model.eval()
 
