@@ -80,7 +80,7 @@ def make_motion(
         raise MotionError(f"{source}: a motion has at least 2 frames, this one {frames}")
     if not (np.isfinite(frame_rate) and frame_rate > 0):
         raise MotionError(f"{source}: {frame_rate} is no frame rate; it must be above 0 frames a second")
-    still = np.tile(np.float32([0, 0, 0, 1]), (frames, 1))
+    still = np.tile(np.array([0, 0, 0, 1], np.float32), (frames, 1))
     root_pos = np.zeros((frames, 3), np.float32) if root_pos is None else root_pos
     root_pos = _rows(root_pos, "the root's position", 3, source, first_row)
     root_rot = _rows(still if root_rot is None else root_rot, "the root's rotation", 4, source, first_row)

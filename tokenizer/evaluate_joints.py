@@ -54,12 +54,12 @@ def main(argv: list[str]) -> None:
         out = args.out or path.with_suffix(".evaluation.json")
         with replacing(out) as temporary:
             temporary.write_text(json.dumps(document | measures, indent=1) + "\n")
-        rows.append((path, tokenizer.config.quantizer, measures["motion"] | measures["codes"], out))
+        rows.append((path, tokenizer.config.quantizer, {**measures["motion"], **measures["codes"]}, out))
     print(f"{len(clips)} clips of {args.datasets}")
     shown = [name for name in COLUMNS if name in rows[0][2]]
     print(f"{'quantizer':<11}" + "".join(f"{COLUMNS[name]:>13}" for name in shown))
-    for path, quantizer, measures, out in rows:
-        print(f"{quantizer:<11}" + "".join(f"{measures[name]:>13.4g}" for name in shown) + f"  {path}; wrote {out}")
+    for path, quantizer, shown_values, out in rows:
+        print(f"{quantizer:<11}" + "".join(f"{shown_values[name]:>13.4g}" for name in shown) + f"  {path}; wrote {out}")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ def film(path: Path, motions: Sequence[Motion], model: Path) -> None:
     Raises:
         UserError: the model has other joints, or nothing can be rendered here.
     """
-    import imageio.v2 as imageio
+    import imageio_ffmpeg
     import mujoco
+    import numpy as np
 
     body = MjcfKinematics(model)
     frames = [(motion, frame) for motion in motions for frame in range(len(motion))]
@@ -34,15 +35,15 @@ def film(path: Path, motions: Sequence[Motion], model: Path) -> None:
         renderer = mujoco.Renderer(body.model, HEIGHT, WIDTH)
     except Exception as error:  # MuJoCo has no class of its own for it
         raise RenderingUnavailable.because(str(error)) from None
-    rate = motions[0].frame_rate
-    with (
-        renderer,
-        replacing(path) as temporary,
-        imageio.get_writer(temporary, format="mp4", fps=rate, output_params=["-f", "mp4"]) as video,  # type: ignore[arg-type]
-    ):
+    with renderer, replacing(path) as temporary:
+        encoder = imageio_ffmpeg.write_frames(
+            str(temporary), (WIDTH, HEIGHT), fps=motions[0].frame_rate, output_params=["-f", "mp4"]
+        )
+        encoder.send(None)
         for motion, frame in track(frames, "film", console=console, disable=not console.is_terminal):
             data = body.place(motion, frame)
             mujoco.mj_camlight(body.model, data)
             camera.lookat[:] = motion.root_pos[frame]
             renderer.update_scene(data, camera)
-            video.append_data(renderer.render())
+            encoder.send(np.ascontiguousarray(renderer.render()))
+        encoder.close()
