@@ -110,7 +110,8 @@ class JointTokenizer(nn.Module):
                 f"motion must be features (b, t, {width}), t a multiple of {step}, not {tuple(motion.shape)}; "
                 "tokenizer.joints.codes.padded makes it one"
             )
-        return self.vqvae.quantizer(self.vqvae.encoder(self.normalised(motion).transpose(1, 2))).indices
+        z = self.vqvae.encoder(self.normalised(motion).transpose(1, 2))
+        return self.vqvae.quantizer.encode(z)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

@@ -60,6 +60,10 @@ class Quantizer(nn.Module, ABC):
     def lookup(self, indices: Tensor) -> Tensor:
         """(b, s) or (b, s, layers) -> vectors (b, d, s)."""
 
+    def encode(self, z: Tensor) -> Tensor:
+        """The indices alone, (b, s) or (b, s, layers), in eval mode."""
+        return self(z).indices
+
 
 class _Codebook(Quantizer):
     """One list of vectors, of which the nearest is taken."""
@@ -262,7 +266,18 @@ class ResidualQuantizer(Quantizer):
         return Quantized(vectors.transpose(1, 2), indices.long(), losses.mean(), losses.new_zeros(()), perplexity)
 
     def lookup(self, indices: Tensor) -> Tensor:
-        return self.layers.get_output_from_indices(indices).transpose(1, 2)
+        codebooks = self.layers.codebooks
+        chosen = [codes[layer] for codes, layer in zip(codebooks, indices.unbind(-1), strict=True)]
+        return torch.stack(chosen).sum(0).transpose(1, 2)
+
+    def encode(self, z: Tensor) -> Tensor:
+        # the library's forward takes milliseconds, which one frame does not have
+        left, indices = z.float().transpose(1, 2), []
+        for codes in self.layers.codebooks:
+            distance = codes.square().sum(1) - 2 * left @ codes.T
+            indices.append(distance.argmin(-1))
+            left = left - codes[indices[-1]]
+        return torch.stack(indices, -1)
 
 
 def make_quantizer(c: JointTokenizerConfig) -> Quantizer:

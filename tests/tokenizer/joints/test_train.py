@@ -48,6 +48,10 @@ def test_every_quantizer_trains_is_saved_and_opened_again(tmp_path: Path, quanti
     again = tokenizer.decode(codes)
     assert again.shape == (3, 32, 14)
     torch.testing.assert_close(tokenizer.decode(codes[1:2]), again[1:2])
+    with torch.no_grad():
+        whole = tokenizer.vqvae.quantizer(z := torch.randn(2, 8, 10))
+        torch.testing.assert_close(tokenizer.vqvae.quantizer.encode(z), whole.indices)
+        torch.testing.assert_close(tokenizer.vqvae.quantizer.lookup(whole.indices), whole.vectors)
 
 
 def test_a_codebook_learns_on_after_resuming_and_never_begins_anew(tmp_path: Path) -> None:
