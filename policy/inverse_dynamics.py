@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from common.conventions import ACTION_DIM, HORIZON, PROPRIO_DIM
 from common.errors import UserError
+from demos.panda import POSE_DIM, panda_hand_pose
 from policy.condition_tokens import (
     CodeTokens,
     ConditionTokens,
@@ -22,7 +23,6 @@ from policy.condition_tokens import (
     given,
 )
 from policy.heads.gaussian import GaussianHead, GaussianHeadConfig
-from policy.kinematics import POSE_DIM, panda_hand_pose
 from policy.text import TEXT_DIM, PreprocessedText, TextConfig, WordsEncoder, build_text_encoder
 from policy.vision import ResNet18, SmallEncoder, VisionConfig, build_vision_encoder
 from policy.waypoints import WaypointTokens

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from demos.panda import POSE_DIM
 from policy.condition_tokens import ConditionTokens, Features, given
-from policy.kinematics import POSE_DIM
 
 
 def next_changes(closing: np.ndarray, episode: np.ndarray, count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from common.errors import UserError
-from robot_bridge.joint_map import KEYS, JointMap
+from common.joint_map import KEYS, JointMap
 
 CONFIGS = Path(__file__).with_name("configs")
 

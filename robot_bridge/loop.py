@@ -91,7 +91,8 @@ class ControlLoop:
     """Runs one arm. ``stop``, ``reset`` and ``quit`` are for a person and may be called from any thread.
 
     ``replan`` is after how many ticks of a chunk the next one is asked for; ``views`` and ``image_size`` are the
-    policy's. Mode ``osc_delta`` needs a ``reference``. With ``send`` False nothing reaches the robot (``--dry-run``).
+    policy's; without views it is asked about the robot's state alone.
+    Mode ``osc_delta`` needs a ``reference``. With ``send`` False nothing reaches the robot (``--dry-run``).
     """
 
     def __init__(
@@ -202,8 +203,10 @@ class ControlLoop:
         for answer in self._asker.take():
             self._take(answer, now)
         pictures = self._pictures()
-        images = np.stack([resize(picture.pixels, self._image_size) for picture in pictures])
-        taken = min(picture.at for picture in pictures)
+        images = np.zeros((len(pictures), *self._image_size, 3), np.uint8)
+        for image, picture in zip(images, pictures, strict=True):
+            image[:] = resize(picture.pixels, self._image_size)
+        taken = min((picture.at for picture in pictures), default=now)
         if now - taken > config.safety.camera_timeout:
             self._note("images_lost", f"the oldest image is {now - taken:.3f} s old; the policy is not asked")
         elif self._due(index) and self._asker.want(self._seen(images, taken - config.latency.camera)):

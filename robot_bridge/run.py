@@ -184,6 +184,39 @@ def introduce(config: RobotConfig, about: dict[str, Any], address: str, seconds:
     print(f"task    {task!r}", flush=True)
 
 
+def stop_key(optional: bool) -> str:
+    """Why no key can stop the arm; empty where one can.
+
+    Raises:
+        UserError: none can, and it is not optional.
+    """
+    no_key = why_no_key(sys.stdin)
+    if no_key and not optional:
+        raise UserError(
+            f"nobody could stop the arm with a key: {no_key}; run in a terminal, or say --no-stop-key if something "
+            "else can (SIGTERM brakes and ends)"
+        )
+    return no_key
+
+
+def operate(loop: ControlLoop, seconds: float | None, *, optional_key: bool, live: bool) -> None:
+    """Runs the loop for ``seconds`` or until somebody ends it, under the eyes and the keys of a person.
+
+    ``live``: with a line that says how it goes.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: loop.quit())
+    print(KEYS if not why_no_key(sys.stdin) else "no stop key", flush=True)
+    Keyboard(loop, optional=optional_key).start()
+    status = StatusLine(loop, sys.stdout)
+    if live:
+        status.start()
+    try:
+        loop.run(seconds)
+    finally:
+        status.close()
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = CommandParser("robot_bridge.run", __doc__)
     parser.add_argument("--server", default="tcp://127.0.0.1:5555", help="the policy server")
@@ -222,12 +255,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> None:
     """The command."""
     arguments = _arguments(argv)
-    no_key = why_no_key(sys.stdin)
-    if no_key and not (arguments.no_stop_key or arguments.dry_run):
-        raise UserError(
-            f"nobody could stop the arm with a key: {no_key}; run in a terminal, or say --no-stop-key if something "
-            "else can (SIGTERM brakes and ends)"
-        )
+    stop_key(arguments.no_stop_key or arguments.dry_run)
     logs.configure()
     config = read_robot(arguments.robot)
 
@@ -272,20 +300,14 @@ def main(argv: list[str]) -> None:
         send=not arguments.dry_run,
         recorder=Printer(session) if arguments.dry_run else session,
     )
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: loop.quit())
-    print("no stop key" if no_key else KEYS, flush=True)
-    Keyboard(loop, optional=arguments.no_stop_key or arguments.dry_run).start()
-    status = StatusLine(loop, sys.stdout)
-    if not arguments.dry_run:
-        status.start()
     try:
-        loop.run(arguments.seconds)
+        operate(
+            loop, arguments.seconds, optional_key=arguments.no_stop_key or arguments.dry_run, live=not arguments.dry_run
+        )
     finally:  # whatever ended it, and before anything is said: the terminal may be gone
         asker.close()
         link.close()
         recorded = None if session is None else session.save()
-        status.close()
         print(json.dumps(loop.report.summary()))
         if recorded is not None:
             print(f"recorded {recorded}")

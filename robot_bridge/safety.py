@@ -17,8 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
+from common.joint_map import JointMap
 from robot_bridge.config import SafetyConfig
-from robot_bridge.joint_map import JointMap
 from robot_bridge.limits import MotionLimiter
 from robot_bridge.rotations import rotation_vector
 from robot_bridge.workspace import Body, Workspace

@@ -28,6 +28,9 @@ class TrainingConfig:
     lr: float = 1e-4
     lr_schedule: Literal["cosine"] | None = None
     """cosine: down to a hundredth at the end of whichever budget (epochs, steps, minutes) ends first"""
+    lr_milestones: tuple[int, ...] = ()
+    """steps from which on the rate is ``lr_gamma`` times what it was before, once more for each"""
+    lr_gamma: float = 0.05
     warmup_steps: int = 0
     weight_decay: float = 0.0
     adam_betas: tuple[float, float] = (0.9, 0.95)

@@ -113,6 +113,7 @@ class Trainer:
     def learning_rate(self) -> float:
         c = self.config
         rate = c.lr * min(1.0, (self.step + 1) / (c.warmup_steps + 1))
+        rate *= c.lr_gamma ** sum(self.step >= milestone for milestone in c.lr_milestones)
         if c.lr_schedule == "cosine":
             rate *= 0.01 + 0.99 * (1 + cos(pi * self.progress())) / 2
         return rate

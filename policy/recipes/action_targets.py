@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from demos.dataset import FrameDataset
-from policy.kinematics import panda_hand_pose
+from demos.panda import panda_hand_pose
 from policy.waypoints import displacements, next_changes
 
 

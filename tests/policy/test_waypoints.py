@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.kinematics import panda_hand_pose
+from demos.panda import panda_hand_pose
 from policy.waypoints import displacements, next_changes
 
 

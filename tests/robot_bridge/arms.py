@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from common.joint_map import JointMap
 from robot_bridge.config import OscConfig, RobotConfig, SafetyConfig
-from robot_bridge.joint_map import JointMap
 
 DOF = 7
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from common.joint_map import JointMap
 from demos.hdf5 import DemoReader
 from policy.remote import PolicyClient
 from robot_bridge.asker import Ask, Asker, Observation
 from robot_bridge.chunks import OverlapBlend
 from robot_bridge.config import Latency
 from robot_bridge.drivers.link import RobotLink
-from robot_bridge.joint_map import JointMap
 from robot_bridge.loop import ControlLoop, RobotOccupied, resize
 from robot_bridge.recorder import SessionRecorder
 from robot_bridge.run import PolicyQuestion, check_replan

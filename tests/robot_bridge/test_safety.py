@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_bridge.joint_map import JointMap
+from common.joint_map import JointMap
 from robot_bridge.safety import Command, HandPose, Mode, SafetyFilter
 from tests.robot_bridge.arms import DOF, LinearArm, joint_map, safety_config
 

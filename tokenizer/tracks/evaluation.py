@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from demos.dataset import FrameDataset
-from tokenizer.tracks.metrics import code_usage, metrics_beside_still, motion_explained
+from tokenizer.code_usage import code_usage
+from tokenizer.tracks.metrics import metrics_beside_still, motion_explained
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
 from tokenizer.tracks.options import Decoding

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from common.errors import UserError
 from demos.dataset import FrameDataset
 from demos.spec import Mode
+from tokenizer.code_usage import code_usage
 from tokenizer.tracks.chosen_tracks import choose_tracks
 from tokenizer.tracks.evaluation import encoder_inputs
-from tokenizer.tracks.metrics import code_usage, metrics_beside_still, metrics_text, motion_explained
+from tokenizer.tracks.metrics import metrics_beside_still, metrics_text, motion_explained
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
 from tokenizer.tracks.options import TokenizerConfig

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import robot_bridge.joint_map
-from robot_bridge.joint_map import JointMap, JointMapError
+import common.joint_map
+from common.joint_map import JointMap, JointMapError
 
 
 def mapping(index: list[int], **keys) -> dict:
@@ -124,7 +124,7 @@ def test_it_maps_as_the_motion_vqvae_does(golden):
 
 
 def test_the_example_in_the_documentation_runs():
-    assert doctest.testmod(robot_bridge.joint_map, extraglobs={"np": np}).failed == 0
+    assert doctest.testmod(common.joint_map, extraglobs={"np": np}).failed == 0
 
 
 def test_without_a_map_the_orders_are_the_same():

@@ -1,4 +1,4 @@
-"""Where the hand is, from the joint angles: forward kinematics of the Franka Emika Panda.
+"""Where the hand of the arm is, from its joint angles: forward kinematics of the Franka Emika Panda, LIBERO's arm.
 
 Frames follow the modified Denavit-Hartenberg convention (Craig), with the parameters of Franka's documentation.
 """
