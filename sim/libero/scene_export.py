@@ -39,7 +39,7 @@ def scene_of(env: LiberoEnv) -> mujoco.MjSpec:
 
 
 def _place_fixtures(spec: mujoco.MjSpec, placed: mujoco.MjModel) -> None:
-    """Puts cabinets, stoves and racks where the reset has put them: it moves bodies of the compiled model, not the XML."""
+    """Puts cabinets, stoves and racks where the reset has put them: it moves bodies of the compiled model alone."""
     known = {placed.body(number).name for number in range(placed.nbody)}
     for body in spec.bodies:
         if body.name in known:
