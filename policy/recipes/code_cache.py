@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -19,9 +20,8 @@ from common.files import replacing
 from demos.dataset import FrameDataset
 from demos.tracks import HOW_TO_GET_TRACKS
 from policy.forward_dynamics import ForwardDynamics
-from tokenizer.tracks.evaluation import encoder_inputs
+from tokenizer.tracks.encoding import codes_of_frames
 from tokenizer.tracks.model import MotionTokenizer
-from tokenizer.tracks.motion import points_to_velocities
 from training.config import TrainingConfig
 
 CodesOf = Callable[[np.ndarray], Tensor]
@@ -43,12 +43,8 @@ class CodeCache:
     def encode(self, tracks: FrameDataset, model: MotionTokenizer, digest: str) -> np.ndarray:
         """(frames, codes) int32: the tokenizer's codes for the true motion after every frame."""
 
-        def codes(indices: np.ndarray) -> Tensor:
-            points, images = encoder_inputs(tracks.frames_in_batch(indices), self.device)
-            return model.encode(points_to_velocities(points), images)[1]
-
         model.to(self.device)
-        return self._codes(tracks, codes, f"tokenizer {digest}")
+        return self._codes(tracks, partial(codes_of_frames, model, tracks), f"tokenizer {digest}")
 
     def predict(
         self, frames: FrameDataset, model: ForwardDynamics, texts: Tensor, digest: str, dtype: torch.dtype

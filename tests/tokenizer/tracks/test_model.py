@@ -166,6 +166,13 @@ def test_views_count_by_their_weights() -> None:
     assert torch.allclose(mixed, 0.9 * both[0] + 0.1 * both[1])
 
 
+def test_scaled_motion_is_encoded_as_motion_that_is_so_much_larger() -> None:
+    larger = tracks() * torch.tensor([5.0, 1.0]).view(1, 2, 1, 1, 1)
+    scaled = make(motion_scales={"agentview": 5.0})
+    assert torch.equal(scaled.tokenize(tracks()), make().tokenize(larger))
+    assert not torch.equal(scaled.tokenize(tracks()), make().tokenize(tracks()))
+
+
 def test_all_tracks_chosen_are_the_whole_loss() -> None:
     model, points = make(), tracks()
     order = torch.stack([torch.randperm(CONFIG.num_tracks) for _ in range(6)]).view(3, 2, -1)

@@ -18,6 +18,7 @@ from tokenizer.tracks.options import LossConfig, TokenizerConfig
         ({"views": ()}, "one or more"),
         ({"views": ("front",)}, "no entry for the view 'front'"),
         ({"loss_weights": {"agentview": 1.0, "eye_in_hand": -1.0}}, "negative"),
+        ({"motion_scales": {"agentview": 0.0}}, "must be above 0"),
         ({"hidden_dim": 30}, "cannot be divided among 8 heads"),
         ({"track_pred_horizon": 1}, "at least 2 points"),
         ({"true_horizon": 1}, "at least 2 points"),
