@@ -36,6 +36,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise
 
 
+def fingerprint(path: Path) -> tuple[str, int, int]:
+    """Name, size and time of change of a file, which change whenever its content may have; 0 where there is none."""
+    if not path.exists():
+        return str(path), 0, 0
+    found = path.stat()
+    return str(path), found.st_size, found.st_mtime_ns
+
+
 def nearest_existing(path: str | Path) -> Path:
     """``path``, or the nearest folder above it that is there."""
     path = Path(path).absolute()

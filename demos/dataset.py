@@ -167,6 +167,10 @@ class FrameDataset:
             batch["text_ids"] = self.text_ids(indices)
         return batch
 
+    def images_in_batch(self, indices: np.ndarray) -> np.ndarray:
+        """The images (b, v, h, w, 3) uint8 of b frames alone, when ``keys`` has images."""
+        return self._images_at(np.asarray(indices))
+
     def _choose(
         self, spec: str | Iterable[str], root: Path, tracks_root: Path, method: str
     ) -> Iterable[tuple[Path, Path, int]]:

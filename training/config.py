@@ -40,7 +40,9 @@ class TrainingConfig:
     """decay of the averaged weights, which are then the ones that are saved; 0 for none"""
     amp: bool = True
     """mixed precision, as ``precision`` says; false computes in float32"""
-    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    precision: Literal["auto", "bf16-mixed", "16-mixed", "32-true"] = "auto"
+    """auto: bf16-mixed on a GPU, and on a CPU that computes in bfloat16 (AVX-512 BF16, AMX, Arm), else 32-true:
+    without such instructions mixed precision is many times slower"""
     compile: bool = False
     """compile the model (torch.compile): the first steps take minutes, all others less"""
     accelerator: str = "auto"
@@ -73,8 +75,12 @@ class TrainingConfig:
 
     @property
     def effective_precision(self) -> Literal["bf16-mixed", "16-mixed", "32-true"]:
-        """What is computed in, ``amp`` considered."""
-        return self.precision if self.amp else "32-true"
+        """What is computed in, ``amp`` and the device considered."""
+        if not self.amp:
+            return "32-true"
+        if self.precision != "auto":
+            return self.precision
+        return "bf16-mixed" if self.compute_device == "cuda" or _cpu_computes_in_bf16() else "32-true"
 
     @property
     def compute_device(self) -> str:
@@ -98,3 +104,8 @@ MAY_CHANGE_ON_RESUME = {
     *("log_interval", "val_interval", "val_batches", "vis_interval", "save_minutes", "save_interval", "compile"),
     *("use_wandb", "wandb_project", "wandb_entity", "wandb_group"),
 }
+
+
+def _cpu_computes_in_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

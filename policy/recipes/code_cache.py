@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from common.files import replacing
+from common.files import fingerprint, replacing
 from demos.dataset import FrameDataset
 from demos.tracks import HOW_TO_GET_TRACKS
 from policy.forward_dynamics import ForwardDynamics
@@ -71,7 +71,10 @@ class CodeCache:
         parts, done = [], 0
         for _, of_file in groupby(frames.episodes, lambda episode: episode.file):
             episodes = list(of_file)
-            identity = [source, *(_fingerprint(episode.file, episode.tracks, episode.index) for episode in episodes)]
+            made_from = [
+                [episode.index, *fingerprint(episode.file), *fingerprint(episode.tracks)] for episode in episodes
+            ]
+            identity = [source, *made_from]
             path = self.folder / f"codes-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}.npy"
             end = done + sum(episode.steps for episode in episodes)
             if not path.exists():
@@ -94,9 +97,3 @@ def check_same_episodes(frames: FrameDataset, tracks: FrameDataset) -> None:
             f"{tracks.episodes_without_tracks} of {len(frames.episodes)} episodes have no tracks; {HOW_TO_GET_TRACKS}; "
             f"inverse dynamics needs none with code_source=forward"
         )
-
-
-def _fingerprint(demo: Path, tracks: Path, index: int) -> list[str | int]:
-    """Changes whenever the files may have."""
-    sizes = [(file.stat().st_size, file.stat().st_mtime_ns) if file.exists() else (0, 0) for file in (demo, tracks)]
-    return [str(demo), index, *sizes[0], *sizes[1]]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from demos.dataset import FrameDataset
+from demos.packed_tracks import PackedTracks
 from demos.spec import Mode
 from tokenizer.code_usage import code_usage
 from tokenizer.tracks.chosen_tracks import choose_tracks
@@ -97,14 +98,25 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
         if self.model.vis_enc is not None and config.vision_weights:
             self.model.vis_enc.load_pretrained(Path(config.vision_weights))
         self.frames = track_frames(config, config.train_datasets, config.model)
+        self.tracks = self._packed(self.frames)
         self.num_samples = len(self.frames)
         if config.val_datasets:
             self.validation_frames = track_frames(config, config.val_datasets, config.model)
+            self.validation_tracks = self._packed(self.validation_frames)
             self.num_validation_samples = len(self.validation_frames)
 
+    def _packed(self, frames: FrameDataset) -> PackedTracks:
+        """The tracks of ``frames`` in one file, which all runs with the same ``runs_root`` share."""
+        return PackedTracks(frames, Path(self.config.runs_root) / "cache")
+
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        batch = self.frames.frames_in_batch(indices)
-        return {name: torch.from_numpy(batch[name]) for name in ("tracks", "images") if name in batch}
+        return self._batch(self.frames, self.tracks, indices)
+
+    def _batch(self, frames: FrameDataset, tracks: PackedTracks, indices: np.ndarray) -> Batch:
+        batch = {"tracks": torch.from_numpy(tracks.tracks_in_batch(indices))}
+        if self.config.model.cond_on_img:
+            batch["images"] = torch.from_numpy(frames.images_in_batch(indices))
+        return batch
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         c = self.config
@@ -130,7 +142,8 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
     def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
         """How well trajectories are reconstructed; and ``codes``, the indices they were encoded to."""
         assert isinstance(model, MotionTokenizer)
-        points, images = encoder_inputs(self.validation_frames.frames_in_batch(indices), device)
+        batch = self._batch(self.validation_frames, self.validation_tracks, indices)
+        points, images = encoder_inputs(batch, device)
         measures, codes = self._reconstruction(model, points, images)
         return {"loss": model(points, images=images).loss, "codes": codes} | measures
 
