@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.tokenizer.golden import close, load, tokenizer
+from tokenizer.code_usage import code_usage
 from tokenizer.fsq import FSQ
-from tokenizer.tracks import metrics, motion
+from tokenizer.tracks import motion
 from tokenizer.tracks.head_loss import HeadParts, head_loss
 from tokenizer.tracks.loss_terms import counted_diversity_loss, radial_class_weights, soft_diversity_loss
 from tokenizer.tracks.model import MotionTokenizer
@@ -122,7 +123,7 @@ def test_golden_code_usage(extras: dict[str, Any]) -> None:
     for name, case in extras["utilisation"]["cases"].items():
         if name.startswith(("digits", "misread")):
             continue
-        usage = metrics.code_usage(torch.bincount(case["indices"].flatten(), minlength=case["K_eff"]))
+        usage = code_usage(torch.bincount(case["indices"].flatten(), minlength=case["K_eff"]))
         assert usage["unique_codes"] == case["unique"]
         assert usage["entropy"] == pytest.approx(case["entropy"], abs=1e-5)
         assert usage["entropy"] / log(case["K_eff"]) == pytest.approx(case["entropy_norm"], abs=1e-5)
@@ -132,7 +133,7 @@ def test_golden_code_usage(extras: dict[str, Any]) -> None:
     epoch = extras["utilisation"]["epoch"]
     counts = sum(torch.bincount(batch.flatten().long(), minlength=2048) for batch in epoch["batches"])
     assert isinstance(counts, torch.Tensor)
-    usage = metrics.code_usage(counts)
+    usage = code_usage(counts)
     assert usage["unique_codes"] == epoch["unique"]
     assert usage["dead_code_ratio"] == pytest.approx(epoch["dead_ratio"])
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.tokenizer.golden import close, load, tokenizer
+from tokenizer.code_usage import code_usage
 from tokenizer.fsq import FSQ, LEVELS
 from tokenizer.tracks import metrics, motion
 from tokenizer.transformer import causal_mask, diagonal_mask
@@ -108,7 +109,7 @@ def test_golden_metrics(golden: Path) -> None:
     case = functions["get_traj_metrics"]["cross_track_discount_0.9"]
     assert metrics.cross_track_l2(case["ref"], case["sampled"], 0.9) == pytest.approx(case["value"], rel=1e-5)
     for case in functions["perplexity"].values():
-        usage = metrics.code_usage(torch.bincount(case["indices"].flatten(), minlength=case["codebook_size"]))
+        usage = code_usage(torch.bincount(case["indices"].flatten(), minlength=case["codebook_size"]))
         assert usage["perplexity"] == pytest.approx(case["perplexity"].item(), rel=1e-4)
         assert usage["normalized_perplexity"] == pytest.approx(case["normalized"].item(), rel=1e-4)
 
