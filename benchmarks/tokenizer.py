@@ -3,8 +3,9 @@
 loader: samples a second read from the HDF5 files as they are, and from one memory-mapped file of 16-bit tracks, turn by
 turn; and how long that file takes to make.
 step: one training step at the published size, beside the decoder as it is published: three feature vectors for every
-point, through all Linears. Time, peak memory (each in a process of its own, above what the process has before the first
-step) and the largest difference of the losses; then how both grow with points and time steps.
+point, through all Linears. Each works in a process of its own, one step of either in turn, so that whatever else the
+machine does meets both. Seconds by the clock, and by the processor; peak memory above what the process has before the
+first step; the largest difference of the losses; then how all grow with points and time steps.
 """
 
 import multiprocessing
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -82,8 +84,20 @@ def our_loss(model: MotionTokenizer, points: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[MotionTokenizer, Tensor], Tensor]] = {"published": plain_loss, "ours": our_loss}
 
 
-def _measure(answer: Connection, name: str, config: TokenizerConfig, batch: int, steps: int, threads: int) -> None:
-    """Sends the losses, seconds of the quickest step and its peak memory (MiB)."""
+class Measured(NamedTuple):
+    """What the steps of one way came to."""
+
+    losses: list[float]
+    clock: float
+    """seconds of the quickest step"""
+    processor: float
+    """seconds that the processor worked on the cheapest step, threads added up"""
+    memory: float
+    """MiB at the peak, above what the process has before the first step"""
+
+
+def _work(orders: Connection, name: str, config: TokenizerConfig, batch: int, threads: int) -> None:
+    """Makes one step for every order, and answers with its loss, seconds, processor seconds and the peak so far."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = MotionTokenizer(config)
@@ -91,36 +105,48 @@ def _measure(answer: Connection, name: str, config: TokenizerConfig, batch: int,
     points = torch.rand(shape) * 0.05 + torch.rand(*shape[:2], 1, *shape[3:]) * 1.8 - 0.9
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    losses, quickest = [], float("inf")
-    for _ in range(steps):
-        began = time.perf_counter()
+    while orders.recv():
+        began, worked = time.perf_counter(), time.process_time()
         loss = LOSSES[name](model, points)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        quickest = min(quickest, time.perf_counter() - began)
-        losses.append(loss.item())
-    answer.send((losses, quickest, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+        spent = time.perf_counter() - began, time.process_time() - worked
+        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        orders.send((loss.item(), *spent, peak))
 
 
-def measured(
-    name: str, config: TokenizerConfig, batch: int, steps: int, threads: int
-) -> tuple[list[float], float, float]:
-    """Losses, seconds a step and peak memory (MiB) of one way, in a process of its own."""
+def measured(config: TokenizerConfig, batch: int, steps: int, threads: int) -> dict[str, Measured]:
+    """Both ways, each in a process of its own, a step of one and a step of the other in turn."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(there, name, config, batch, steps, threads))
-    process.start()
-    there.close()
-    found = here.recv()
-    process.join()
-    return found
+    orders, processes = {}, []
+    for name in LOSSES:
+        orders[name], there = context.Pipe()
+        processes.append(context.Process(target=_work, args=(there, name, config, batch, threads)))
+        processes[-1].start()
+        there.close()
+    found: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in LOSSES}
+    for _ in range(steps):
+        for name, connection in orders.items():
+            connection.send(True)
+            found[name].append(connection.recv())
+    for connection, process in zip(orders.values(), processes, strict=True):
+        connection.send(False)
+        process.join()
+    results = {}
+    for name, answers in found.items():
+        losses, clock, processor, memory = zip(*answers, strict=True)
+        results[name] = Measured(list(losses), min(clock), min(processor), max(memory))
+    return results
 
 
 def step(width: int, batch: int, steps: int, threads: int, sizes: list[tuple[int, int]]) -> None:
     """Prints both ways at each size (points, time steps), and their ratios."""
-    print(f"width {width}, 2 views, batch {batch}, {threads} threads, the quickest of {steps} steps")
-    print(f"{'points':>8s}{'steps':>7s}{'published':>22s}{'ours':>22s}{'time':>9s}{'memory':>9s}{'loss':>11s}")
+    print(f"width {width}, 2 views, batch {batch}, {threads} threads, the quickest of {steps} steps each, in turn")
+    print(
+        f"{'points':>8s}{'steps':>7s}{'published':>22s}{'ours':>22s}{'clock':>9s}{'processor':>11s}{'memory':>9s}"
+        f"{'loss':>10s}"
+    )
     for points, horizon in sizes:
         config = TokenizerConfig(
             hidden_dim=width,
@@ -129,12 +155,13 @@ def step(width: int, batch: int, steps: int, threads: int, sizes: list[tuple[int
             track_pred_horizon=horizon + 1,
             attn_pdrop=0.0,
         )
-        found = {name: measured(name, config, batch, steps, threads) for name in LOSSES}
-        (losses, plain, memory), (our_losses, ours, our_memory) = found["published"], found["ours"]
-        apart = max(abs(a - b) for a, b in zip(losses, our_losses, strict=True))
+        found = measured(config, batch, steps, threads)
+        plain, ours = found["published"], found["ours"]
+        apart = max(abs(a - b) for a, b in zip(plain.losses, ours.losses, strict=True))
         print(
-            f"{points:8d}{horizon:7d}{plain:10.2f} s{memory:7.0f} MiB{ours:10.2f} s{our_memory:7.0f} MiB"
-            f"{plain / ours:8.1f}x{memory / our_memory:8.1f}x{apart:11.1e}",
+            f"{points:8d}{horizon:7d}{plain.clock:10.2f} s{plain.memory:7.0f} MiB{ours.clock:10.2f} s"
+            f"{ours.memory:7.0f} MiB{plain.clock / ours.clock:8.1f}x{plain.processor / ours.processor:10.1f}x"
+            f"{plain.memory / ours.memory:8.1f}x{apart:10.1e}",
             flush=True,
         )
 
