@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from common.errors import UserError
-from policy import bundle, load_policy, train_forward, train_inverse
+from policy import bundle, load_policy, train_forward, train_inverse, unbundle
 from policy.interface import Policy
 from tests.policy.tiny import (
     ASSETS,
@@ -197,6 +197,22 @@ def test_the_checkpoints_bundle_into_a_policy_that_acts(trained: Path, tmp_path:
 
     policy.blank_codes = True
     assert not np.allclose(one, policy.act(images[:1], None, text[:1]))
+
+
+def test_a_bundle_comes_apart_into_checkpoints_that_train_on_and_bundle_again(trained: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    bundle.main([*bundle_arguments(trained), "--out", str(one)])
+    unbundle.main([str(one), "--out", str(tmp_path / "parts")])
+    parts = {
+        kind: tmp_path / "parts" / f"{kind}.safetensors"
+        for kind in ("motion_tokenizer", "forward_dynamics", "inverse_dynamics")
+    }
+    bundle.main([*bundle_arguments(trained, **parts), "--out", str(other)])
+    before, after = (load_policy(path).state_dict() for path in (one, other))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert load_policy(one).origin == load_policy(other).origin
+    with pytest.raises(UserError, match="holds a motion_tokenizer checkpoint where a bundle one is needed"):
+        unbundle.main([str(parts["motion_tokenizer"]), "--out", str(tmp_path)])
 
 
 def test_a_bundle_tells_its_instructions_and_the_assets_it_learned_from(trained: Path, tmp_path: Path) -> None:
