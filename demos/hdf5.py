@@ -54,6 +54,7 @@ ARRAYS: dict[str, Array] = {
     "ee_pos": Array("obs/ee_pos", (3,)),
     "ee_ori": Array("obs/ee_ori", (3,)),
     "actions_executed": Array("actions_executed", (7,), optional=True),
+    "phases": Array("phases", (), "uint8", optional=True),
 }
 
 
@@ -66,7 +67,8 @@ class Episode:
     upright RGB; joint_states (T, 7) rad; gripper_states (T, 2) m; ee_pos (T, 3) m; ee_ori (T, 3) axis-angle, rad.
 
     ``actions_executed`` (T, 7) is what the simulator was really given, noise included, where that is known: from the
-    first state they lead to the others, ``actions`` (what the expert wanted) do not.
+    first state they lead to the others, ``actions`` (what the expert wanted) do not. ``phases`` (T,) uint8 are the
+    numbers of what the hand was doing, where that is known, in the attribute ``phase_names`` (joined by commas).
 
     ``attributes`` are numbers, strings or small arrays kept with the episode: seed, noise, versions, ``model_file``.
     """
@@ -83,6 +85,7 @@ class Episode:
     ee_pos: np.ndarray
     ee_ori: np.ndarray
     actions_executed: np.ndarray | None = None
+    phases: np.ndarray | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from demos.hdf5 import Episode
+from demos.phases import PHASES, phase_numbers
 from demos.tracks import Tracks
 from sim.collection.exact_tracks import TrackRecorder
-from sim.experts import expert_actions
+from sim.experts import expert_moves
 from sim.libero.env import CAMERAS, LiberoEnv
 
 STEPS_AFTER_SUCCESS = 40
@@ -49,7 +50,8 @@ class Take:
     """A successful episode before rendering.
 
     states (T, s); actions (T, 7), what the expert wanted; executed (T, 7), the same with noise and pushes, clipped;
-    model, the MJCF of the episode with its fixtures where they stand.
+    phases (T,), numbers in ``demos.phases.PHASES``, where they are known; model, the MJCF of the episode with its
+    fixtures where they stand.
     """
 
     states: np.ndarray
@@ -58,6 +60,7 @@ class Take:
     model: str
     success_step: int
     noise: float
+    phases: np.ndarray | None = None
 
 
 def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
@@ -73,10 +76,11 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
     high = env.problem.robots[0].controller.ee_pos[2] - 0.08
     push, push_left, began_high = np.zeros(3), 0, True
     model = env.mjcf()
-    states, actions, played, success_step = [], [], [], None
-    for action in expert_actions(env, rng):
+    states, actions, played, phases, success_step = [], [], [], [], None
+    for action, phase in expert_moves(env, rng):
         states.append(env.state())
         actions.append(action)
+        phases.append(phase)
         executed = action.copy()
         executed[:6] += rng.normal(0.0, 1.0, 6) * noise
         is_open, is_high = action[6] < 0, env.problem.robots[0].controller.ee_pos[2] > high
@@ -96,7 +100,8 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
             break
     if success_step is None:
         return None
-    return Take(np.array(states), np.array(actions), np.array(played), model, success_step, noise)
+    numbers = phase_numbers(phases)
+    return Take(np.array(states), np.array(actions), np.array(played), model, success_step, noise, numbers)
 
 
 def _push(disturbance: Disturbance, is_high: bool, rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -147,11 +152,13 @@ def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tr
         ee_pos=np.array(positions),
         ee_ori=Rotation.from_quat(quaternions).as_rotvec(),
         actions_executed=take.executed,
+        phases=take.phases,
         attributes={
             "seed": seed,
             "noise": take.noise,
             "success_step": take.success_step,
             "model_file": take.model,
+            **({} if take.phases is None else {"phase_names": ",".join(PHASES)}),
         },
     )
     return episode, {view: recorder.tracks() for view, recorder in recorders.items()}

@@ -105,6 +105,7 @@ def rerender_episode(settings: RerenderingSettings, task: benchmark.Task, index:
         env.mjcf(),
         int(source.attributes.get("success_step", len(source))),
         float(source.attributes.get("noise", 0.0)),
+        source.phases,
     )
     seed = int(source.attributes.get("seed", index))
     rng = np.random.default_rng([settings.seed, seed])

@@ -5,6 +5,6 @@ It reads the task's parsed goal and serves its predicates one by one with small 
 which no learned policy does.
 """
 
-from sim.experts.expert import expert_actions
+from sim.experts.expert import expert_actions, expert_moves
 
-__all__ = ["expert_actions"]
+__all__ = ["expert_actions", "expert_moves"]

@@ -8,6 +8,7 @@ from collections.abc import Generator
 
 import numpy as np
 
+from demos.phases import WAIT
 from sim.experts.geometry import UP, gripper_frame, rotation_vector
 from sim.experts.world import World
 
@@ -25,11 +26,12 @@ class Dropped(Exception):
 
 
 class Arm:
-    """The servo and its state: target orientation, finger command, last action."""
+    """The servo and its state: target orientation, finger command, last action, and the phase of its work."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.fingers = OPEN
+        self.phase = WAIT
         self.rotation = world.gripper_rotation
         self._home_axis = world.gripper_rotation[:, 0]
         self._last = np.zeros(6)

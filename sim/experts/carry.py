@@ -43,8 +43,11 @@ def pick(
             chosen, frame = grasp, gripper_frame(arm.facing(grasp.closing), grasp.approach)
         else:
             chosen, frame, used = _reachable(world, arm, name, along, destination, used)
+        arm.phase = "reach"
         yield from _approach(arm, chosen, frame, searched=grasp is None)
+        arm.phase = "grasp"
         yield from arm.grip(CLOSED, 11)
+        arm.phase = "carry"
         start, apart = arm.position, _distance(world, arm, name)
         yield from arm.move(start + 0.06 * UP, frame, tolerance=0.015, speed=0.6)
         # An object held by its rim tilts while it rises: its origin comes less far up than the hand does.
@@ -52,6 +55,7 @@ def pick(
             if lift > 0.06:
                 yield from arm.move(start + lift * UP, frame, tolerance=0.03)
             return
+        arm.phase = "retreat"
         yield from arm.grip(OPEN, 6)
         yield from arm.rise(0.1)
     raise Unreachable(f"could not lift {name} in {tries} tries")
@@ -131,10 +135,11 @@ def place(
         try:
             yield from _carry(world, arm, name, np.asarray(target, dtype=float), clearance, turn, drop, speed)
         except Dropped:
-            arm.fingers = OPEN
+            arm.phase, arm.fingers = "retreat", OPEN
             yield from arm.rise(0.05)
             yield from pick(world, arm, name)
             continue
+        arm.phase = "retreat"
         yield from arm.grip(OPEN, 8)
         yield from arm.move(arm.position - arm.rotation[:, 2] * retreat, tolerance=0.03, speed=0.8)
         return
@@ -144,6 +149,7 @@ def place(
 def _carry(
     world: World, arm: Arm, name: str, target: np.ndarray, clearance: float, turn: float, drop: float, speed: float
 ) -> Motion:
+    arm.phase = "carry"
     frame = about_z(turn) @ arm.rotation
 
     def gripper_target(height: float) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from demos.phases import WAIT
 from sim.experts.arm import Arm, Dropped, Motion
 from sim.experts.carry import pick, place
 from sim.experts.fixture_skills import close_door, close_drawer, into_microwave, open_drawer, push_plate, turn_knob
@@ -27,8 +28,18 @@ def expert_actions(env: LiberoEnv, rng: np.random.Generator) -> Iterator[np.ndar
     Args:
         rng: varies what experts are free to choose (the pause before the first motion).
     """
+    return (action for action, _ in expert_moves(env, rng))
+
+
+def expert_moves(env: LiberoEnv, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, str]]:
+    """``expert_actions`` with the phase of its work that each action belongs to, one of ``demos.phases``."""
     world = World(env)
     arm = Arm(world)
+    for action in _serve_all(world, arm, rng):
+        yield action, arm.phase
+
+
+def _serve_all(world: World, arm: Arm, rng: np.random.Generator) -> Motion:
     yield from _wait_for_rest(world, arm)
     yield from arm.wait(int(rng.integers(0, 4)))
     for _ in range(ATTEMPTS):
@@ -41,7 +52,9 @@ def expert_actions(env: LiberoEnv, rng: np.random.Generator) -> Iterator[np.ndar
             try:
                 yield from _serve(world, arm, goal)
             except (Dropped, Unreachable):
+                arm.phase = "retreat"
                 yield from arm.rise(0.1)
+    arm.phase = WAIT
     yield from arm.wait(10)
 
 

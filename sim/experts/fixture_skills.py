@@ -26,18 +26,20 @@ def turn_knob(world: World, arm: Arm, stove: str) -> Motion:
     knob = origin + bar @ np.array([-0.0174, 0.0014, 0.0])
     knob[2] = origin[2] + 0.035
     frame = gripper_frame(arm.facing(bar @ SIDEWAYS))
-    arm.fingers = OPEN
+    arm.phase, arm.fingers = "reach", OPEN
     yield from arm.move(knob + 0.12 * UP, frame, tolerance=0.03, turn_tolerance=0.3)
     yield from arm.move(knob + 0.05 * UP, tolerance=0.01)
     yield from arm.move(knob, tolerance=0.005, speed=0.4)
+    arm.phase = "grasp"
     yield from arm.grip(CLOSED, 10)
-    offset = arm.position - origin
+    arm.phase, offset = "turn", arm.position - origin
     for step in range(60):
         turn = about_z(min(0.04 * (step + 1), 1.2))
         arm.rotation = turn @ frame
         yield from arm.servo(origin + turn @ offset, arm.rotation, 0.6, turn_gain=6.0, turn_speed=0.6)
         if world.joint(joint) > 0.75:
             break
+    arm.phase = "retreat"
     yield from arm.grip(OPEN, 6)
     yield from arm.rise(0.12)
 
@@ -54,19 +56,21 @@ def open_drawer(world: World, arm: Arm, region: str, until: float = -0.155, trie
     for attempt in range(tries):
         handle, _ = _drawer_handle(world, region)
         standoff = handle - approach * 0.10
-        arm.fingers = OPEN
+        arm.phase, arm.fingers = "reach", OPEN
         if attempt == 0:
             above = [standoff[0], standoff[1], max(arm.position[2], standoff[2])]
             yield from arm.move(above, frame, tolerance=0.04, turn_tolerance=0.4)
         yield from arm.move(standoff, tolerance=0.01, turn_tolerance=0.1)
         yield from arm.move(handle, tolerance=0.005, speed=0.6, stall=5)
+        arm.phase = "grasp"
         yield from arm.grip(CLOSED, 8)
-        start, opening = arm.position, world.joint(joint)
+        arm.phase, start, opening = "open", arm.position, world.joint(joint)
         for step in range(90):
             yield from arm.servo(start + outward * min(PULL * (step + 2), 0.2), frame, 0.8)
             pulled = (arm.position - start) @ outward
             if world.joint(joint) < until or pulled > opening - world.joint(joint) + SLIPPED:
                 break
+        arm.phase = "retreat"
         yield from arm.grip(OPEN, 5)
         yield from arm.move(arm.position - approach * 0.08, tolerance=0.03)
         if world.joint(joint) < until + NEARLY_OPEN:
@@ -83,16 +87,17 @@ def close_drawer(world: World, arm: Arm, region: str) -> Motion:
     frame = gripper_frame(arm.facing(world.rotation(parent)[:, 0]), tilted(outward, 48))
     before = handle + outward * 0.03
     before[2] = max(handle[2] - 0.002, world.position(parent)[2] + 0.02)
-    arm.fingers = CLOSED
+    arm.phase, arm.fingers = "reach", CLOSED
     here = arm.position
     yield from arm.move([here[0], here[1], max(here[2], before[2] + 0.15)], tolerance=0.04)
     yield from arm.move(before + outward * 0.05 + 0.15 * UP, frame, tolerance=0.03, turn_tolerance=0.3)
     yield from arm.move(before, tolerance=0.02)
-    start = arm.position
+    arm.phase, start = "close", arm.position
     for step in range(120):
         yield from arm.servo(start - outward * min(0.006 * step + 0.01, 0.32), frame, 0.6)
         if world.joint(joint) > 0.002:
             break
+    arm.phase = "retreat"
     yield from arm.move(arm.position + outward * 0.06, tolerance=0.03)
 
 
@@ -127,17 +132,19 @@ def close_door(world: World, arm: Arm, microwave: str) -> Motion:
     door, origin, rotation = _Door(world, microwave), world.position(microwave), world.rotation(microwave)
     frame = gripper_frame(arm.facing(SIDEWAYS))
     height, high = door.anchor[2] + 0.03, origin[2] + 0.28
-    arm.fingers = CLOSED
+    arm.phase, arm.fingers = "reach", CLOSED
     outside = door.point(world.joint(door.joint), 0.20, -0.10, height)
     here = arm.position
     yield from arm.move([here[0], here[1], max(here[2], high)], tolerance=0.04)
     yield from arm.move([outside[0] - 0.02, outside[1], high], frame, tolerance=0.03, turn_tolerance=0.3)
     yield from arm.move(outside, tolerance=0.02)
+    arm.phase = "close"
     for _ in range(170):
         angle = world.joint(door.joint)
         yield from arm.servo(door.point(min(angle + 0.25, 0.15), 0.20, 0.0, height), frame, 0.55)
         if angle > -0.002:
             break
+    arm.phase = "retreat"
     yield from arm.move(arm.position + rotation @ np.array([0.0, -0.08, 0.05]), tolerance=0.03)
 
 
@@ -146,15 +153,17 @@ def widen_door(world: World, arm: Arm, microwave: str, until: float = -1.75) -> 
     door, origin, rotation = _Door(world, microwave), world.position(microwave), world.rotation(microwave)
     frame = gripper_frame(arm.facing(SIDEWAYS))
     height, high = door.anchor[2] + 0.05, origin[2] + 0.28
-    arm.fingers = CLOSED
+    arm.phase, arm.fingers = "reach", CLOSED
     inside = door.point(world.joint(door.joint), 0.17, 0.075, height)
     yield from arm.move([inside[0], inside[1], high], frame, tolerance=0.03, turn_tolerance=0.3)
     yield from arm.move(inside, tolerance=0.02)
+    arm.phase = "open"
     for _ in range(80):
         angle = world.joint(door.joint)
         yield from arm.servo(door.point(angle - 0.3, 0.17, 0.0, height), frame, 0.45)
         if angle < until:
             break
+    arm.phase = "retreat"
     yield from arm.move(arm.position + rotation @ np.array([0.05, 0.0, 0.0]), tolerance=0.03)
     here = arm.position
     yield from arm.move([here[0], here[1], high], tolerance=0.04)
@@ -183,6 +192,7 @@ def into_microwave(world: World, arm: Arm, name: str, region: str) -> Motion:
     yield from bring(-0.26, 0.012, 0.008, max_steps=40)
     yield from bring(0.0, 0.012, 0.01, speed=0.5)
     yield from bring(0.0, 0.0, 0.006, max_steps=25)
+    arm.phase = "retreat"
     yield from arm.grip(OPEN, 8)
     yield from arm.move(arm.position - inward * 0.12, tolerance=0.02)
     home = gripper_frame(arm.facing(SIDEWAYS))
@@ -194,10 +204,11 @@ def push_plate(world: World, arm: Arm, plate: str, target: np.ndarray) -> Motion
     way = target[:2] - world.position(plate)[:2]
     way = way / np.linalg.norm(way)
     frame = gripper_frame(arm.facing(sideways(way)))
-    arm.fingers = CLOSED
+    arm.phase, arm.fingers = "reach", CLOSED
     inside = world.position(plate) + 0.008 * UP
     yield from arm.move(inside + 0.10 * UP, frame, tolerance=0.02)
     yield from arm.move(inside, tolerance=0.006, speed=0.4)
+    arm.phase = "push"
     for _ in range(300):
         position = world.position(plate)
         remaining = target[:2] - position[:2]
@@ -210,4 +221,5 @@ def push_plate(world: World, arm: Arm, plate: str, target: np.ndarray) -> Motion
         yield from arm.servo(np.array([step[0], step[1], world.position(plate)[2] + 0.004]), frame, 0.35)
         if distance < 0.01:
             break
+    arm.phase = "retreat"
     yield from arm.rise(0.1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from demos.hdf5 import DemoReader
+from demos.phases import phase_segments
 from demos.tracks import TrackReader
 from sim import collect
 from sim.collection.demonstrate import Disturbance, Take, play, render
@@ -31,7 +32,8 @@ def take(env: LiberoEnv) -> Take:
 
 def every_40th(take: Take) -> Take:
     """The same take with few frames to render."""
-    return replace(take, states=take.states[::40], actions=take.actions[::40], executed=take.executed[::40])
+    rows = {name: getattr(take, name)[::40] for name in ("states", "actions", "executed", "phases")}
+    return replace(take, **rows)
 
 
 def test_the_expert_succeeds_under_disturbance_and_then_lets_go(env: LiberoEnv, take: Take):
@@ -39,6 +41,16 @@ def test_the_expert_succeeds_under_disturbance_and_then_lets_go(env: LiberoEnv, 
     assert len(take.actions) > take.success_step
     assert take.actions[-1, 6] == -1  # the hand has opened
     assert np.abs(take.actions).max() <= 1
+
+
+def test_a_demonstration_knows_what_the_hand_was_doing(take: Take):
+    found = phase_segments(take.phases)
+    assert [name for name, _ in found] == ["reach", "grasp", "carry", "retreat"]
+    _, grasp, carry, retreat = (segment for _, segment in found)
+    closes, opens = np.flatnonzero(np.diff(take.actions[:, 6])) + 1
+    assert closes == grasp.start
+    assert grasp.end == carry.start
+    assert opens == retreat.start
 
 
 def test_the_same_seed_gives_the_same_demonstration(env: LiberoEnv, take: Take):

@@ -36,7 +36,7 @@ def test_a_demonstration_is_seen_in_the_pack_with_the_same_states_and_actions(da
         assert after.names == before.names
         assert after.attributes["env_args"] != before.attributes["env_args"]  # which assets, among others
         for one, other in zip(before, after, strict=True):
-            for name in ("actions", "actions_executed", "states", "ee_pos"):
+            for name in ("actions", "actions_executed", "states", "ee_pos", "phases"):
                 np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9, err_msg=name)
             assert one.agentview_rgb.shape == other.agentview_rgb.shape
             assert np.abs(one.agentview_rgb.astype(int) - other.agentview_rgb).mean() > 3
