@@ -1,5 +1,6 @@
 """A tiny policy, a tiny data set, and settings with which every trainer runs on it in seconds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,14 @@ def make_policy(text: str = "words", **options: Any) -> Amplify:
     return Amplify(tokenizer, ForwardConfig(1, 2, **encoders), inverse, **options)
 
 
-def make_data(root: Path, tasks: int = 2, episodes: int = 2, steps: int = 20, with_tracks: bool = True) -> None:
+def make_data(
+    root: Path,
+    tasks: int = 2,
+    episodes: int = 2,
+    steps: int = 20,
+    with_tracks: bool = True,
+    phases: np.ndarray | None = None,
+) -> None:
     """Writes ``root/demos`` and ``root/tracks``: random images and actions, points that drift with the actions."""
     rng = np.random.default_rng(0)
     for task in range(tasks):
@@ -53,7 +61,7 @@ def make_data(root: Path, tasks: int = 2, episodes: int = 2, steps: int = 20, wi
         writer = DemoWriter(path, header)
         tracks = TrackWriter(track_folder(root / "tracks", "tiny", path))
         for _ in range(episodes):
-            index = writer.append(_episode(steps, rng))
+            index = writer.append(replace(_episode(steps, rng), phases=phases))
             if with_tracks:
                 tracks.write(index, {view: _tracks(steps, rng) for view in VIEWS}, (SIZE, SIZE))
         writer.finish()
