@@ -1,7 +1,7 @@
 """Pictures of a tokenizer's work: true motion and what became of it, side by side over the image it starts from."""
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 SIDE, GAP = 192, 4
 """Pixels: of a panel, and between panels."""
@@ -38,3 +38,20 @@ def overlay(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.
                 top, left = i * step, (2 * v + side) * step
                 sheet[top : top + SIDE, left : left + SIDE] = _panel(images[i, v], points[i, v], colour)
     return sheet
+
+
+def contact_sheet(images: np.ndarray, tracks: np.ndarray, captions: list[str]) -> np.ndarray:
+    """Images (b, v, h, w, 3) uint8, trajectories (b, v, t, n, 2), a caption a row -> one picture (h, w, 3) uint8.
+
+    A row a sample: each view with the true motion.
+    """
+    samples, views = tracks.shape[:2]
+    step, margin = SIDE + GAP, 70
+    sheet = Image.new("RGB", (margin + views * step - GAP, samples * step - GAP), (255, 255, 255))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for i in range(samples):
+        draw.text((GAP, i * step + GAP), captions[i], fill=(40, 40, 45), font=font)
+        for v in range(views):
+            panel = Image.fromarray(_panel(images[i, v], tracks[i, v], _TRUE))
+            sheet.paste(panel, (margin + v * step, i * step))
+    return np.asarray(sheet)
