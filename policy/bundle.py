@@ -11,7 +11,9 @@ from demos.origin import Origin
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
+from policy.recipes.models import read_forward, read_inverse
 from tokenizer.tracks.model import TokenizerConfig
+from tokenizer.tracks.published import read_tokenizer
 from training import checkpoint
 from training.checkpoint import Checkpoint, CheckpointError, load_weights, unique_weights
 from training.typed_config import from_mapping
@@ -108,11 +110,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--id_ckpt", type=Path, required=True, help="inverse dynamics trained with both of them")
     parser.add_argument("--name", required=True, help="name of the policy; also of the file")
     parser.add_argument("--out", type=Path, help="file to write (default: checkpoints/NAME.safetensors)")
+    parser.add_argument(
+        "--vision_weights",
+        type=Path,
+        metavar="FILE",
+        help="pretrained resnet18 weights, for published checkpoints (.pt), which do not hold them",
+    )
     parser.add_argument("--half", action="store_true", help="store matrices as bfloat16: half the size")
     args = parser.parse_args(argv)
-    tokenizer = checkpoint.read(args.mt_ckpt, "motion_tokenizer")
-    forward = checkpoint.read(args.fd_ckpt, "forward_dynamics")
-    inverse = checkpoint.read(args.id_ckpt, "inverse_dynamics")
+    tokenizer = read_tokenizer(args.mt_ckpt)
+    forward = read_forward(args.fd_ckpt, tokenizer, args.vision_weights)
+    inverse = read_inverse(args.id_ckpt, tokenizer, args.vision_weights)
     policy = combine(tokenizer, forward, inverse, args.name)
     out = args.out or Path("checkpoints") / f"{args.name}.safetensors"
     info = {"parts": {part.kind: {"digest": part.digest, **part.info} for part in (tokenizer, forward, inverse)}}

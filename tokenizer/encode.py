@@ -14,8 +14,8 @@ from rich.progress import track
 from common import cli
 from tokenizer.tracks.encoding import codes_file, is_written, tasks_of, write_codes
 from tokenizer.tracks.model import MotionTokenizer
+from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training import checkpoint
 from training.config import TrainingConfig
 
 
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--device", default="cpu", help="of torch (default cpu)")
     args = parser.parse_args(argv)
 
-    digest = checkpoint.read(args.checkpoint, "motion_tokenizer").digest
+    digest = read_tokenizer(args.checkpoint).digest
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
     roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
     frames = track_frames(roots, args.datasets, model.config)

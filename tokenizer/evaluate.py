@@ -15,8 +15,8 @@ from common.files import replacing
 from tokenizer.tracks.evaluation import DECODINGS, evaluate
 from tokenizer.tracks.metrics import metrics_text
 from tokenizer.tracks.model import MotionTokenizer
+from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training import checkpoint
 from training.config import TrainingConfig
 
 
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="default CHECKPOINT with .evaluation.json as suffix")
     args = parser.parse_args(argv)
 
-    found = checkpoint.read(args.checkpoint, "motion_tokenizer")
+    found = read_tokenizer(args.checkpoint)
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
     roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
     frames = track_frames(roots, args.datasets, model.config)

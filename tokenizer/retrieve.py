@@ -25,8 +25,8 @@ from demos.dataset import FrameDataset
 from tokenizer.retrieval import BATCH, Moment, nearest, token_vectors
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.overlay import contact_sheet
+from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training import checkpoint
 from training.config import TrainingConfig
 
 
@@ -49,7 +49,7 @@ def parser() -> cli.CommandParser:
 
 def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
-    digest = checkpoint.read(args.checkpoint, "motion_tokenizer").digest
+    digest = read_tokenizer(args.checkpoint).digest
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
     roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
     frames, asked = (track_frames(roots, spec, model.config, with_images=True) for spec in (args.datasets, args.query))

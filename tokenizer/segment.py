@@ -33,8 +33,8 @@ from tokenizer.segmentation.picture import picture
 from tokenizer.segmentation.scores import F1, boundary_f1, mean_average_precision, segment_f1
 from tokenizer.segmentation.thresholds import best_by_score, best_without_truth, candidates
 from tokenizer.tracks.model import MotionTokenizer
+from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training import checkpoint
 from training.config import TrainingConfig
 
 PICTURED = 10
@@ -64,7 +64,7 @@ def parser() -> cli.CommandParser:
 
 def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
-    found = checkpoint.read(args.checkpoint, "motion_tokenizer")
+    found = read_tokenizer(args.checkpoint)
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
     options = EnergyOptions(args.source, args.measure, args.stride, args.smoothing, args.gate)
     roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)

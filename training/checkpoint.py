@@ -27,6 +27,9 @@ _EMBEDDING = "text_embedding: "
 """Begins the name of a tensor that is the embedding of the instruction that follows."""
 
 
+PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt")
+
+
 class CheckpointError(UserError):
     """A checkpoint cannot be used: what is wrong with which file, and what to do."""
 
@@ -98,7 +101,7 @@ def read(path: str | Path, kind: str | None = None) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the path of a .safetensors file")
-    if path.suffix in (".pt", ".pth", ".ckpt"):
+    if path.suffix in PICKLE_SUFFIXES:
         raise CheckpointError(
             f"{path} is a pickle file, not one of our checkpoints; published AMPLIFY files are converted by "
             f"'python -m policy.import_official {path}'"

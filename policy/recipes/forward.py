@@ -48,7 +48,17 @@ class ForwardRecipe(Recipe[ForwardTraining]):
 
     kind = "forward_dynamics"
     config_type = ForwardTraining
-    config_files = ConfigFiles(Path(__file__).parent / "config", default="forward", prefix="forward")
+    config_files = ConfigFiles(
+        Path(__file__).parent / "config",
+        default="forward",
+        prefix="forward",
+        aliases={
+            "forward_dynamics.motion_tokenizer.checkpoint": "motion_tokenizer_checkpoint",
+            "forward_dynamics.transformer.n_layer": "model.num_layers",
+            "forward_dynamics.transformer.n_head": "model.num_heads",
+            "forward_dynamics.transformer.dropout": "model.dropout",
+        },
+    )
     model: ForwardDynamics
 
     def __init__(self, config: ForwardTraining):

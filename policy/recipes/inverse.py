@@ -105,7 +105,9 @@ class InverseRecipe(Recipe[InverseTraining]):
             sources.append(cache.encode(tracks, self.tokenizer, self.tokenizer_checkpoint.digest))
         if c.code_source in ("forward", "mixed"):
             assert c.forward_dynamics_checkpoint is not None
-            forward, found = load_forward(c.forward_dynamics_checkpoint, self.tokenizer_checkpoint)
+            forward, found = load_forward(
+                c.forward_dynamics_checkpoint, self.tokenizer_checkpoint, c.model.vision_encoder.weights
+            )
             self.forward_digest = found.digest
             texts = prepare_texts(forward.text_encoder, frames.texts, c.tracks_root)
             sources.append(cache.predict(frames, forward, texts, found.digest, c.input_dtype))

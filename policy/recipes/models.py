@@ -6,25 +6,43 @@ from torch import nn
 
 from common.errors import UserError
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
+from policy.published import forward_checkpoint, inverse_checkpoint
 from policy.vision import VisionConfig
 from tokenizer.fsq import FSQ
 from tokenizer.resnet import ResNet18
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
+from tokenizer.tracks.published import read_tokenizer
 from training import checkpoint
 from training.checkpoint import Checkpoint
+from training.published_file import is_published
 from training.typed_config import from_mapping
 
 
 def load_tokenizer(path: str) -> tuple[MotionTokenizer, Checkpoint]:
     """A trained tokenizer, frozen, and the checkpoint it came from."""
-    found = checkpoint.read(path, "motion_tokenizer")
-    return MotionTokenizer.load(path), found
+    return MotionTokenizer.load(path), read_tokenizer(path)
 
 
-def load_forward(path: str, tokenizer: Checkpoint) -> tuple[ForwardDynamics, Checkpoint]:
+def read_forward(path: str | Path, tokenizer: Checkpoint, vision_weights: str | Path | None) -> Checkpoint:
+    """The checkpoint of forward dynamics, ours or a published one (.pt), which needs ``vision_weights``, as ours."""
+    if is_published(path):
+        return forward_checkpoint(path, tokenizer, vision_weights)
+    return checkpoint.read(path, "forward_dynamics")
+
+
+def read_inverse(path: str | Path, tokenizer: Checkpoint, vision_weights: str | Path | None) -> Checkpoint:
+    """The same of inverse dynamics."""
+    if is_published(path):
+        return inverse_checkpoint(path, tokenizer, vision_weights)
+    return checkpoint.read(path, "inverse_dynamics")
+
+
+def load_forward(
+    path: str, tokenizer: Checkpoint, vision_weights: str | None = None
+) -> tuple[ForwardDynamics, Checkpoint]:
     """Trained forward dynamics, frozen, and the checkpoint it came from; refused unless it predicts the codes of
     this ``tokenizer``."""
-    found = checkpoint.read(path, "forward_dynamics")
+    found = read_forward(path, tokenizer, vision_weights)
     config = from_mapping(TokenizerConfig, found.config["tokenizer"], path)
     quantize = FSQ(config.hidden_dim, config.codebook_size)
     model = ForwardDynamics(from_mapping(ForwardConfig, found.config["model"], path), config, quantize)

@@ -27,6 +27,7 @@ from tokenizer.tracks.motion import (
     velocities_to_points,
 )
 from tokenizer.tracks.options import Decoding, TokenizerConfig
+from tokenizer.tracks.published import read_tokenizer
 from tokenizer.transformer import TransformerDecoder, TransformerEncoder, causal_mask, diagonal_mask
 from training import checkpoint
 from training.typed_config import from_mapping
@@ -151,8 +152,12 @@ class MotionTokenizer(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "MotionTokenizer":
-        """The trained tokenizer of a checkpoint, frozen and in eval mode; CheckpointError for anything else."""
-        found = checkpoint.read(path, "motion_tokenizer")
+        """The trained tokenizer of a checkpoint, ours or a published one (.pt), frozen and in eval mode.
+
+        Raises:
+            CheckpointError: it is something else.
+        """
+        found = read_tokenizer(path)
         model = cls(from_mapping(TokenizerConfig, found.config["model"], str(path)))
         checkpoint.load_weights(model, found)
         return model.requires_grad_(False).eval()

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from common.errors import UserError
 from tokenizer.tracks.options import LossConfig, TokenizerConfig
+from training import checkpoint
+from training.checkpoint import Checkpoint, CheckpointError
+from training.published_file import is_published, read_published
 
 _SAME_NAME = (
     *("num_tracks", "true_horizon", "track_pred_horizon", "interp_method", "hidden_dim", "num_heads", "num_layers"),
@@ -57,3 +61,23 @@ def model_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in weights.items()
         if not name.endswith((".attn_mask", ".inv_freq"))
     }
+
+
+def read_tokenizer(path: str | Path) -> Checkpoint:
+    """The checkpoint of a track tokenizer, ours or a published one (.pt), as ours.
+
+    Raises:
+        CheckpointError: it is something else.
+    """
+    if not is_published(path):
+        return checkpoint.read(path, "motion_tokenizer")
+    found, digest = read_published(path, "motion tokenizer")
+    try:
+        config = tokenizer_config(found["config"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a published AMPLIFY motion tokenizer: {error} is missing") from None
+    info = {"source": Path(path).name}
+    described = {"model": config.to_dict()}
+    return Checkpoint(
+        "motion_tokenizer", described, model_weights(found["model"]), info, path=Path(path), digest=digest
+    )

@@ -1,0 +1,129 @@
+"""Published AMPLIFY checkpoints of forward and inverse dynamics, and their configs, as ours.
+
+These files hold neither the frozen vision encoder nor the tokenizer's config: the first comes from a file of pretrained
+ResNet-18 weights, the second from the tokenizer's checkpoint that they are read beside.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from policy.forward_dynamics import ForwardConfig, ForwardDynamics
+from policy.inverse_dynamics import InverseConfig, InverseDynamics
+from policy.text import TextConfig
+from policy.vision import VisionConfig
+from tokenizer.fsq import FSQ
+from tokenizer.resnet import ResNet18
+from tokenizer.tracks.model import TokenizerConfig
+from tokenizer.tracks.published import model_weights
+from training.checkpoint import Checkpoint, CheckpointError
+from training.published_file import read_published
+from training.typed_config import from_mapping
+
+
+def vision_config(c: Mapping[str, Any]) -> VisionConfig:
+    """That of either model; only the published default, patches of a ResNet-18, is supported."""
+    if c["model_name"] != "resnet18" or not c["get_patches"] or c["get_cls_and_patches"] or c["patch_pooling"]:
+        raise CheckpointError(f"the vision encoder {dict(c)} is not supported; only resnet18 with get_patches is")
+    return VisionConfig("resnet18", c.get("img_size", 224))
+
+
+def forward_config(c: Mapping[str, Any]) -> ForwardConfig:
+    """Forward dynamics' published config as ours."""
+    model = c["forward_dynamics"]
+    if not model["text_encoder"]["use_preprocessed_embs"]:
+        raise CheckpointError("its T5 text encoder is not supported; only use_preprocessed_embs=true is")
+    trunk = model["transformer"]
+    return ForwardConfig(
+        num_layers=trunk["n_layer"],
+        num_heads=trunk["n_head"],
+        dropout=trunk["dropout"],
+        bias=trunk["bias"],
+        vision_encoder=vision_config(model["vision_encoder"]),
+        text_encoder=TextConfig("preprocessed"),
+    )
+
+
+def inverse_config(c: Mapping[str, Any], action_horizon: int) -> InverseConfig:
+    """Inverse dynamics' published config as ours; how many actions there are, the tokenizer's ``true_horizon`` says."""
+    if c["type"] != "gaussian":
+        raise CheckpointError(f"its {c['type']} action head is not supported; only gaussian is")
+    return InverseConfig(
+        num_layers=c["num_layers"],
+        num_heads=c["num_heads"],
+        attn_pdrop=c["attn_pdrop"],
+        action_dim=c["action_dim"],
+        proprio_dim=c["proprio_dim"],
+        action_horizon=action_horizon,
+        std=c["std"],
+        action_squash=c["action_squash"],
+        action_squash_scale=c["action_squash_scale"],
+        action_loss_discount=c["action_loss_discount"],
+        cond_on_tracks=c["cond_on_tracks"],
+        cond_on_proprio=c["cond_on_proprio"],
+        cond_on_img=c["cond_on_img"],
+        cond_on_text=c["cond_on_text"],
+        vision_encoder=vision_config(c["vision_encoder"]),
+        text_encoder=TextConfig("preprocessed"),
+    )
+
+
+def forward_checkpoint(path: str | Path, tokenizer: Checkpoint, vision_weights: str | Path | None) -> Checkpoint:
+    """A published forward dynamics beside the ``tokenizer`` whose codes it predicts.
+
+    Raises:
+        CheckpointError: it is none, is of another tokenizer, or ``vision_weights`` are missing.
+    """
+    found, digest = read_published(path, "forward dynamics")
+    sizes = _sizes(tokenizer)
+    weights = model_weights(found["model"])
+    theirs, ours = weights.get("quantize.project_in.weight"), tokenizer.weights["quantize.project_in.weight"]
+    if theirs is None or theirs.shape != ours.shape or not torch.equal(theirs, ours):
+        raise CheckpointError(f"{path} is not forward dynamics, or not of the tokenizer {tokenizer.path}")
+    config = _read(path, "forward dynamics", lambda: forward_config(found["config"]))
+    model = ForwardDynamics(config, sizes, FSQ(sizes.hidden_dim, sizes.codebook_size))
+    weights |= _vision(path, model.vision_encoder, vision_weights)
+    described = {"model": config.to_dict(), "tokenizer": sizes.to_dict()}
+    info = {"source": Path(path).name, "tokenizer_digest": tokenizer.digest}
+    return Checkpoint("forward_dynamics", described, weights, info, path=Path(path), digest=digest)
+
+
+def inverse_checkpoint(path: str | Path, tokenizer: Checkpoint, vision_weights: str | Path | None) -> Checkpoint:
+    """A published inverse dynamics that learned from the codes of ``tokenizer``; the errors are those of
+    ``forward_checkpoint``."""
+    found, digest = read_published(path, "inverse dynamics")
+    sizes = _sizes(tokenizer)
+    config = _read(path, "inverse dynamics", lambda: inverse_config(found["config"], sizes.true_horizon))
+    weights = model_weights(found["model"])
+    encoder = InverseDynamics(config, sizes).vision_encoder
+    if encoder is not None:
+        weights |= _vision(path, encoder, vision_weights)
+    described = {"model": config.to_dict(), "tokenizer": sizes.to_dict()}
+    info = {"source": Path(path).name, "tokenizer_digest": tokenizer.digest}
+    return Checkpoint("inverse_dynamics", described, weights, info, path=Path(path), digest=digest)
+
+
+def _sizes(tokenizer: Checkpoint) -> TokenizerConfig:
+    return from_mapping(TokenizerConfig, tokenizer.config["model"], str(tokenizer.path))
+
+
+def _read(path: str | Path, part: str, config: Any) -> Any:
+    try:
+        return config()
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a published AMPLIFY {part}: {error} is missing") from None
+
+
+def _vision(path: str | Path, encoder: nn.Module, weights: str | Path | None) -> dict[str, Tensor]:
+    """The weights of the vision encoder under the names they have in the whole model."""
+    assert isinstance(encoder, ResNet18)
+    if weights is None:
+        raise CheckpointError(
+            f"{path} does not hold its vision encoder; name a file with pretrained resnet18 weights (.safetensors or "
+            ".pth): model.vision_encoder.weights=FILE for trainers, --vision_weights FILE for policy.bundle"
+        )
+    encoder.load_pretrained(Path(weights))
+    return {f"vision_encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
