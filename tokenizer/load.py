@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from tokenizer.body.model import BodyTokenizer
 from tokenizer.interface import Tokenizer
 from tokenizer.joints.model import JointTokenizer
 from tokenizer.tracks.tokenizer import TrackTokenizer
 from training import checkpoint
 from training.checkpoint import CheckpointError
 
-FAMILIES: tuple[type[Tokenizer], ...] = (TrackTokenizer, JointTokenizer)
+FAMILIES: tuple[type[Tokenizer], ...] = (TrackTokenizer, JointTokenizer, BodyTokenizer)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -26,8 +26,9 @@ class TrainingConfig:
     max_steps: int | None = None
     max_minutes: float | None = None
     lr: float = 1e-4
-    lr_schedule: Literal["cosine"] | None = None
-    """cosine: down to a hundredth at the end of whichever budget (epochs, steps, minutes) ends first"""
+    lr_schedule: Literal["cosine", "warm_cosine"] | None = None
+    """cosine: down to a hundredth at the end of whichever budget (epochs, steps, minutes) ends first; warm_cosine: up
+    from a hundredth over the warm-up steps, then down so"""
     lr_milestones: tuple[int, ...] = ()
     """steps from which on the rate is ``lr_gamma`` times what it was before, once more for each"""
     lr_gamma: float = 0.05

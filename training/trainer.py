@@ -26,6 +26,7 @@ from training.data_order import DataOrder
 from training.precision import precision_plugin
 from training.progress import Reporter
 from training.recipe import Batch, Recipe
+from training.schedules import warm_cosine
 from training.stop_signals import stop_signals
 from training.typed_config import to_mapping
 
@@ -112,6 +113,9 @@ class Trainer:
 
     def learning_rate(self) -> float:
         c = self.config
+        if c.lr_schedule == "warm_cosine":
+            steps = self.max_steps or round(self.step / max(self.progress(), 1e-9))
+            return c.lr * warm_cosine(self.step, c.warmup_steps, steps)
         rate = c.lr * min(1.0, (self.step + 1) / (c.warmup_steps + 1))
         rate *= c.lr_gamma ** sum(self.step >= milestone for milestone in c.lr_milestones)
         if c.lr_schedule == "cosine":

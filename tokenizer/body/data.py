@@ -1,0 +1,93 @@
+"""Body motion as training samples: windows of features, padded with zeros where a motion is shorter."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demos.body_motion import BodyMotion, BodyMotionError, read_body_motion
+from tokenizer.body.features import HEAD, BodyTensors, features_of
+from tokenizer.body.options import LATENT_FRAMES
+
+SPLIT_SEED = 42
+
+
+def tensors_of(motion: BodyMotion) -> BodyTensors:
+    """A motion as a batch of one."""
+    arrays = (motion.head_position, motion.head_rotation, motion.joint_positions, motion.joint_rotations)
+    return BodyTensors(*(torch.from_numpy(array)[None] for array in arrays))
+
+
+def split(files: list[Path], share: float, by: Literal["sequence", "file"]) -> tuple[list[Path], list[Path]]:
+    """Files for training, and the ``share`` (rounded down) held out, drawn alike every time.
+
+    ``sequence`` keeps all actions of one recording on one side; ``file`` does not, as the published source: actions of
+    one person are then on both sides.
+    """
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        groups.setdefault(str(file) if by == "file" else read_body_motion(file).sequence, []).append(file)
+    names = list(groups)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
+    held = int(len(names) * share)
+    parts = order[: len(names) - held], order[len(names) - held :]
+    training, validation = ([file for i in part for file in groups[names[i]]] for part in parts)
+    return training, validation
+
+
+class BodyWindows:
+    """Windows of ``length`` frames of motions: features (b, length, d), and which frames are valid, (b, length).
+
+    Raises:
+        BodyMotionError: there is no motion, or they have different frame rates.
+    """
+
+    def __init__(self, files: list[Path], length: int):
+        if not files:
+            raise BodyMotionError("there is no motion; name folders or files of body motion")
+        self.length = length
+        motions = [read_body_motion(file) for file in files]
+        rates = {motion.frame_rate for motion in motions}
+        if len(rates) > 1:
+            raise BodyMotionError(f"the motions have the frame rates {sorted(rates)}; a tokenizer has one")
+        (self.frame_rate,) = rates
+        self.features = [features_of(tensors_of(motion))[0] for motion in motions]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def windows(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Of the motions of these numbers, their first frames, or with ``rng`` windows that begin anywhere.
+
+        A window's first frame has no change, as the first of a motion has not.
+        """
+        batch = torch.zeros(len(indices), self.length, self.features[0].shape[-1])
+        valid = torch.zeros(len(indices), self.length)
+        for row, index in enumerate(indices):
+            features = self.features[index]
+            start = 0 if rng is None else int(rng.integers(max(len(features) - self.length, 0) + 1))
+            part = features[start : start + self.length]
+            batch[row, : len(part)] = part
+            if start:
+                batch[row, 0] = _beginning(part[0])
+            valid[row, : len(part)] = 1
+        return batch, valid
+
+
+def filled_up(features: Tensor) -> Tensor:
+    """Features (t, d) with the body standing still at the end, up to a number of frames that can be encoded at once."""
+    missing = -len(features) % LATENT_FRAMES
+    still = _beginning(features[-1]).expand(missing, -1)
+    return torch.cat([features, still])
+
+
+def _beginning(frame: Tensor) -> Tensor:
+    """A frame's features (d,) as if it were the first of its motion."""
+    frame = frame.clone()
+    joints = (len(frame) - HEAD) // 12
+    frame[6:12] = torch.tensor([1.0, 0, 0, 0, 1.0, 0])
+    frame[15:HEAD] = 0
+    frame[HEAD + 3 * joints : HEAD + 6 * joints] = 0
+    return frame
