@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demos.hdf5 import DemoReader
-from sim.collection.recording import Outcome, demo_path
+from sim.collection.recording import Outcome, demo_path, stored_seeds
 from sim.libero import benchmark
 from sim.suites import SUITES
 
@@ -39,11 +38,7 @@ class Quota:
             seed: of the whole collection; every task has its own thousand below it.
         """
         first = seed * 1_000_000 + SUITES.index(task.suite) * 100_000 + task.index * 1_000
-        path, used = demo_path(out, task.suite, task), []
-        for file in (path, *sorted(path.with_suffix(".parts").glob("demo_*.hdf5"))):
-            if file.exists():
-                with DemoReader(file) as reader:
-                    used += [int(reader.attributes_of(i).get("seed", first)) for i in range(len(reader))]
+        used = [first if stored is None else stored for stored in stored_seeds(demo_path(out, task.suite, task))]
         return cls(task, max(wanted, len(used)), len(used), max(used, default=first - 1) + 1)
 
     def record(self, outcome: Outcome) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.files import check_room
-from demos.hdf5 import DemoWriter, Episode
+from demos.hdf5 import DemoReader, DemoWriter, Episode
 from demos.tracks import Tracks, TrackWriter, track_folder
 from sim.collection.kept_environment import Rendering, header_of, kept_environment
 from sim.libero import benchmark
@@ -45,8 +45,19 @@ def demo_path(out: Path, dataset: str, task: benchmark.Task) -> Path:
     return out / "demos" / dataset / f"{task.name}_demo.hdf5"
 
 
+def stored_seeds(path: Path) -> list[int | None]:
+    """The seeds of all demonstrations of a task's file and its parts; None for one that does not say."""
+    found: list[int | None] = []
+    for file in (path, *sorted(path.with_suffix(".parts").glob("demo_*.hdf5"))):
+        if file.exists():
+            with DemoReader(file) as reader:
+                seeds = (reader.attributes_of(i).get("seed") for i in range(len(reader)))
+                found += [None if seed is None else int(seed) for seed in seeds]
+    return found
+
+
 def record_episode(settings: CollectionSettings, suite: str, index: int, seed: int) -> Outcome:
-    """Play, render and store one episode."""
+    """Play, render and store one episode; one that another collection on the same folder made meanwhile only counts."""
     from sim.collection import demonstrate
 
     started = time.perf_counter()
@@ -57,8 +68,11 @@ def record_episode(settings: CollectionSettings, suite: str, index: int, seed: i
     take = demonstrate.play(env, seed, disturbance)
     if take is None:
         return Outcome(False, 0, time.perf_counter() - started)
+    path = demo_path(settings.out, suite, env.task)
+    if seed in stored_seeds(path):
+        return Outcome(True, len(take.actions), time.perf_counter() - started)
     episode, tracks = demonstrate.render(env, take, seed)
-    writer = DemoWriter(demo_path(settings.out, suite, env.task), header_of(env))
+    writer = DemoWriter(path, header_of(env))
     store_episode(writer, settings.out / "tracks", episode, tracks, env.image_size)
     return Outcome(True, len(episode), time.perf_counter() - started)
 

@@ -13,6 +13,8 @@ from demos.tracks import TrackReader
 from sim import collect
 from sim.collection.demonstrate import Disturbance, Take, play, render
 from sim.collection.exact_tracks import TrackRecorder, query_pixels
+from sim.collection.kept_environment import Rendering
+from sim.collection.recording import CollectionSettings, record_episode, stored_seeds
 from sim.libero.env import CAMERAS, LiberoEnv
 
 
@@ -163,3 +165,7 @@ def test_collection_writes_demonstrations_with_tracks_and_goes_on_where_it_stopp
             folder = tmp_path / "tracks" / "libero_object" / "uniform_400_reinit_16" / file.stem
             with TrackReader(folder / f"demo_{index}.hdf5") as tracks:
                 assert tracks.shape[0] == reader.steps(index)
+    settings = CollectionSettings(tmp_path, Rendering(str(libero_assets), 32, True), noise=0.08, pushes=True)
+    again = record_episode(settings, "libero_object", 1, min(seeds))  # as a second collection on the folder would
+    assert again.success
+    assert sorted(stored_seeds(file)) == sorted(seeds)
