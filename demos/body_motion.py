@@ -67,7 +67,7 @@ def read_body_motion(path: str | Path) -> BodyMotion:
     try:
         with h5py.File(path) as file:
             arrays = {name: _read(path, file, key) for name, (key, _) in _FIELDS.items()}
-            stamps = file["timestamp_ns"][:] if "timestamp_ns" in file else np.zeros(0, np.int64)
+            stamps = _read(path, file, "timestamp_ns") if "timestamp_ns" in file else np.zeros(0, np.int64)
             sequence = str(file.attrs.get("sequence_name", path.stem.rpartition("_")[0]))
     except FileNotFoundError:
         raise BodyMotionError(f"no file at {path}") from None
@@ -76,6 +76,8 @@ def read_body_motion(path: str | Path) -> BodyMotion:
     frames = len(arrays["head_position"])
     for name, (key, shape) in _FIELDS.items():
         _check(path, key, arrays[name], (frames, *shape))
+    if stamps.shape not in ((0,), (frames,)):
+        raise BodyMotionError(f"{path}: timestamp_ns has shape {stamps.shape}, expected ({frames},)")
     if (backwards := np.flatnonzero(np.diff(stamps) <= 0)).size:
         raise BodyMotionError(f"{path}: timestamp_ns does not grow at frame {backwards[0] + 1}")
     single = {name: values.astype(np.float32) for name, values in arrays.items()}
@@ -86,18 +88,25 @@ def read_body_motion(path: str | Path) -> BodyMotion:
         single["joint_rotations"],
         sequence,
         str(path),
+        frame_rate=_frame_rate(stamps),
     )
 
 
 def _read(path: Path, file: h5py.File, key: str) -> np.ndarray:
-    if key not in file:
-        raise BodyMotionError(f"{path} has no {key}; it is no file of body motion")
+    dataset = file.get(key)
+    if not isinstance(dataset, h5py.Dataset) or not np.issubdtype(dataset.dtype, np.number):
+        raise BodyMotionError(f"{path} has no {key} of numbers; it is no file of body motion")
     try:
-        return file[key][:]
+        return np.atleast_1d(dataset[()])
     except OSError as error:
         raise BodyMotionError(
             f"{path}: {key} cannot be read ({error}); real Nymeria files need 'pip install hdf5plugin'"
         ) from None
+
+
+def _frame_rate(stamps: np.ndarray) -> float:
+    """Frames a second by the time stamps (ns), which are rounded; without them Nymeria's."""
+    return round(1e9 / float(np.median(np.diff(stamps))), 2) if len(stamps) > 1 else FRAME_RATE
 
 
 def _check(path: Path, key: str, values: np.ndarray, shape: tuple[int, ...]) -> None:

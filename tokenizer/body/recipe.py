@@ -15,6 +15,7 @@ from tokenizer.body.loss import losses
 from tokenizer.body.measures import pose_errors
 from tokenizer.body.model import KIND, BodyTokenizer
 from tokenizer.body.options import LATENT_FRAMES, BodyConfig
+from training import checkpoint
 from training.config import TrainingConfig
 from training.hydra_config import ConfigFiles
 from training.recipe import Batch, Measures, Recipe
@@ -72,6 +73,8 @@ class BodyRecipe(Recipe[BodyTraining]):
             self.validation = BodyWindows(validation, config.sequence_length)
             self.num_validation_samples = len(self.validation)
         self.model = BodyTokenizer(config.model, self.training.frame_rate)
+        if config.init_from:
+            _refuse_other_timing(config.init_from, config.model)
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
         motion, valid = self.training.windows(indices, rng if self.config.windows == "random" else None)
@@ -95,3 +98,11 @@ class BodyRecipe(Recipe[BodyTraining]):
 
     def info(self) -> dict[str, Any]:
         return {"motions": len(self.training)}
+
+
+def _refuse_other_timing(path: str, config: BodyConfig) -> None:
+    """Weights of another mode fit in shape and mean something else: UserError."""
+    trained = checkpoint.read(path, KIND).config["model"]
+    for name in ("mode", "look_ahead"):
+        if trained[name] != (wanted := getattr(config, name)):
+            raise UserError(f"{path} was trained with {name}={trained[name]}, which cannot go on with {name}={wanted}")

@@ -67,6 +67,14 @@ def test_a_motion_is_written_and_read_and_its_features_give_it_back(tmp_path: Pa
         np.testing.assert_allclose(again[0].numpy(), array, atol=1e-5)
 
 
+def test_the_frame_rate_is_that_of_the_time_stamps(tmp_path: Path) -> None:
+    for rate in (30.0, 29.97, 60.0):
+        write_body_motion(tmp_path / f"at_{rate}.h5", replace(drawn(), frame_rate=rate))
+        assert read_body_motion(tmp_path / f"at_{rate}.h5").frame_rate == rate
+    with pytest.raises(BodyMotionError, match=r"frame rates \[29.97, 30.0, 60.0\]"):
+        BodyWindows(sorted(tmp_path.glob("*.h5")), 8)
+
+
 def test_golden_motion_files_are_read_in_the_published_order_and_padded(golden: Path, tmp_path: Path) -> None:
     data = load(golden, "motion_vae_loader")
     for name, content in data["files"].items():
@@ -129,6 +137,14 @@ def test_what_is_no_file_of_motion_is_refused(tmp_path: Path) -> None:
     h5py.File(tmp_path / "empty.h5", "w").close()
     with pytest.raises(BodyMotionError, match="has no cpf_translation"):
         read_body_motion(tmp_path / "empty.h5")
+    write_body_motion(tmp_path / "text_00000.h5", drawn())
+    for key, content in (("cpf_translation", "text"), ("cpf_translation", 1.0), ("timestamp_ns", np.arange(7))):
+        with h5py.File(tmp_path / "text_00000.h5", "a") as file:
+            del file[key]
+            file[key] = content
+        with pytest.raises(BodyMotionError, match=rf"text_00000\.h5.*{key}"):
+            read_body_motion(tmp_path / "text_00000.h5")
+        write_body_motion(tmp_path / "text_00000.h5", drawn())
     with pytest.raises(BodyMotionError, match="no body motion at"):
         train(tmp_path / "nowhere", tmp_path)
 
@@ -146,6 +162,15 @@ def test_the_checkpoint_is_a_tokenizer_that_knows_its_mode(trained: Path) -> Non
     assert isinstance(tokenizer, BodyTokenizer)
     assert (tokenizer.codebook_size, tokenizer.latent_width, tokenizer.rate) == (None, 8, 7.5)
     assert tokenizer.config.mode == "causal"
+
+
+def test_training_does_not_go_on_from_weights_that_mean_something_else(
+    bodies: Path, trained: Path, tmp_path: Path
+) -> None:
+    train(bodies, tmp_path, f"init_from={trained}")
+    for other in ("model.mode=published", "model.look_ahead=true"):
+        with pytest.raises(UserError, match=r"latest\.safetensors was trained with .*, which cannot go on with"):
+            train(bodies, tmp_path, f"init_from={trained}", other)
 
 
 def test_motions_become_vectors_and_motions_again(bodies: Path, trained: Path, tmp_path: Path) -> None:
