@@ -80,13 +80,10 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.causal:
             return super().forward(x)
-        b, c, t = x.shape
-        if not t:
+        if not x.shape[-1]:
             return x
-        grouped = x.view(b, self.num_groups, c // self.num_groups, t)
-        variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
-        normal = ((grouped - mean) * torch.rsqrt(variance + self.eps)).view(b, c, t)
-        return normal * self.weight[:, None] + self.bias[:, None]
+        frames = x.transpose(1, 2)
+        return super().forward(frames.flatten(0, 1)).view_as(frames).transpose(1, 2)
 
 
 class ResidualBlock(nn.Module):
