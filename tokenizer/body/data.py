@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from demos.body_motion import BodyMotion, BodyMotionError, read_body_motion
@@ -48,7 +50,9 @@ class BodyWindows:
         if not files:
             raise BodyMotionError("there is no motion; name folders or files of body motion")
         self.length = length
-        motions = [read_body_motion(file) for file in files]
+        console = Console(stderr=True)
+        shown = track(files, "reading motions", console=console, disable=not console.is_terminal)
+        motions = [read_body_motion(file) for file in shown]
         rates = {motion.frame_rate for motion in motions}
         if len(rates) > 1:
             raise BodyMotionError(f"the motions have the frame rates {sorted(rates)}; a tokenizer has one")
