@@ -4,7 +4,8 @@
 
 Frames a second of motions in batches; and streaming, with the time that each frame takes: of a joint tokenizer, the
 window of the newest frames is encoded and its codes decoded each time that a frame has come; a Motion VAE takes the
-frame alone and goes on from the ones before, a vector and four frames with every fourth.
+frame alone and goes on from the ones before, a vector and four frames with every fourth. Milliseconds are by the clock,
+and by the processor, which is what they would be on a core of one's own.
 """
 
 import json
@@ -60,14 +61,15 @@ def streaming(tokenizer: Tokenizer, frames: int) -> dict[str, float]:
     step = _stepper(tokenizer, frames)
     taken = []
     for frame in range(frames):
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         step(frame)
-        taken.append(time.perf_counter() - started)
-    milliseconds = np.array(taken[10:]) * 1e3
+        taken.append((time.perf_counter() - started[0], time.process_time() - started[1]))
+    clock, processor = np.array(taken[10:]).T * 1e3
     return {
-        "frames_per_second": 1e3 / float(milliseconds.mean()),
-        "latency_ms_p50": float(np.percentile(milliseconds, 50)),
-        "latency_ms_p99": float(np.percentile(milliseconds, 99)),
+        "frames_per_second": 1e3 / float(clock.mean()),
+        "latency_ms_p50": float(np.percentile(clock, 50)),
+        "latency_ms_p99": float(np.percentile(clock, 99)),
+        "processor_ms_p99": float(np.percentile(processor, 99)),
     }
 
 
