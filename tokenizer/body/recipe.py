@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from common.errors import UserError
 from demos.body_motion import body_motion_files
 from tokenizer.body.data import BodyWindows, split
+from tokenizer.body.linear_start import start_linear
 from tokenizer.body.loss import losses
 from tokenizer.body.measures import pose_errors
 from tokenizer.body.model import KIND, BodyTokenizer
@@ -35,6 +36,8 @@ class BodyTraining(TrainingConfig):
     """of the training data, held out where there are no val_datasets"""
     split: Literal["sequence", "file"] = "sequence"
     """what is held out: whole recordings, or, as published, files"""
+    start: Literal["random", "linear"] = "random"
+    """random weights, as the document, or the best linear tokenizer of the training data"""
     batch_size: int = 32
     lr_schedule: Literal["cosine", "warm_cosine"] | None = "warm_cosine"
     warmup_steps: int = 1000
@@ -73,6 +76,8 @@ class BodyRecipe(Recipe[BodyTraining]):
             self.validation = BodyWindows(validation, config.sequence_length)
             self.num_validation_samples = len(self.validation)
         self.model = BodyTokenizer(config.model, self.training.frame_rate)
+        if config.start == "linear":
+            start_linear(self.model.vae, self.training.features)
         if config.init_from:
             _refuse_other_timing(config.init_from, config.model)
 
