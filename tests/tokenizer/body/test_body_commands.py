@@ -49,7 +49,7 @@ def trained(bodies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_synthetic_body_stands_on_its_feet_and_moves_like_one() -> None:
     motion = drawn(frames=152)
     lowest = motion.joint_positions[..., 2].min(axis=1)
-    assert np.abs(lowest).max() < 0.35
+    assert np.abs(lowest).max() < 0.15
     assert np.linalg.norm(np.diff(motion.joint_positions, axis=0), axis=-1).max() * 30 < 8  # m/s
     bone = np.linalg.norm(motion.joint_positions[:, 16] - motion.joint_positions[:, 17], axis=-1)
     np.testing.assert_allclose(bone, bone[0], atol=1e-5)
