@@ -17,6 +17,7 @@ from tests.tokenizer.golden import load
 from tokenizer import decode_body, encode_body, evaluate_body, train_body
 from tokenizer.body.data import BodyWindows, split, tensors_of
 from tokenizer.body.features import body_of, features_of
+from tokenizer.body.measures import pose_errors
 from tokenizer.body.model import BodyTokenizer
 from tokenizer.load import load_tokenizer
 
@@ -43,7 +44,7 @@ def train(bodies: Path, root: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(bodies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(bodies, tmp_path_factory.mktemp("runs"))
+    return train(bodies, tmp_path_factory.mktemp("runs"), "start=linear")
 
 
 def test_a_synthetic_body_stands_on_its_feet_and_moves_like_one() -> None:
@@ -171,6 +172,13 @@ def test_training_does_not_go_on_from_weights_that_mean_something_else(
     for other in ("model.mode=published", "model.look_ahead=true"):
         with pytest.raises(UserError, match=r"latest\.safetensors was trained with .*, which cannot go on with"):
             train(bodies, tmp_path, f"init_from={trained}", other)
+
+
+def test_the_tokenizer_that_comes_with_the_project_rebuilds_new_people() -> None:
+    tokenizer = BodyTokenizer.load(Path(__file__).parents[3] / "checkpoints" / "body.safetensors")
+    unseen = torch.cat([features_of(tensors_of(drawn(seed, 152))) for seed in range(1000, 1010)])
+    rebuilt = tokenizer.decode(tokenizer.encode(unseen))
+    assert pose_errors(rebuilt, unseen, torch.ones(unseen.shape[:2]))["mpjpe_mm"] < 30
 
 
 def test_motions_become_vectors_and_motions_again(bodies: Path, trained: Path, tmp_path: Path) -> None:
