@@ -1,13 +1,14 @@
 """Cuts long demonstrations into their actions by the energy of their motion tokens, and draws the cuts.
 
-  python -m tokenizer.segment CHECKPOINT '[libero_10:traj-0.1]' --tune '[libero_10:traj0.2]'
-  python -m tokenizer.segment CHECKPOINT '[mine:traj1]' --threshold 1.4
+  python -m tokenizer.segment CHECKPOINT '[libero_10:traj-0.1]' --tune '[libero_10:traj0.8]'
+  python -m tokenizer.segment CHECKPOINT '[mine:traj1]' --threshold 0.002
+  python -m tokenizer.segment CHECKPOINT '[mine:traj1]' --source quantized --stride 2 --smoothing 0.7 --gaps 0
 
-Where the hand moves, the tokens change from one to the next; where it holds still, to grasp or to let go, they do not.
-An action begins where their change reaches a threshold and ends where it falls below. The threshold is of one
-checkpoint: the one named; or the best on the demonstrations of --tune, whose actions are known (those of sim.collect);
-or that which agrees best with where points move. Files land in --out: segments.json and a picture of each
-demonstration.
+Where the hand moves, tokens decode to motion; where it holds still, to grasp or to let go, they do not. An action
+begins where this speed reaches a threshold and ends where it falls well below; a long enough stillness between two
+actions is one, too. The threshold is of one checkpoint: the one named; or the best on the demonstrations of --tune
+whose actions are known (those of sim.collect); or that which agrees best with where points move. Files land in --out:
+segments.json and a picture of each demonstration. The other sources and measures are those of LAPS.
 
 Where the true actions are known, the cuts are scored: F1 of segments that overlap by half and by three quarters.
 """
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from common import cli
+from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from common.files import replacing
 from demos.dataset import FrameDataset
@@ -48,12 +50,21 @@ def parser() -> cli.CommandParser:
     command.add_argument("datasets", metavar="DATASETS", help="demonstrations to cut, e.g. [libero_10:traj-0.1]")
     command.add_argument("--tune", metavar="DATASETS", help="demonstrations to choose the threshold on")
     command.add_argument("--threshold", type=float, help="energy from which on something happens")
-    command.add_argument("--source", choices=("quantized", "prequant", "velocity"), default="quantized")
+    command.add_argument(
+        "--source",
+        choices=("decoded", "quantized", "prequant", "velocity"),
+        default="decoded",
+        help="of the energy: the speed that tokens decode to (default), token vectors, or the true speed",
+    )
+    command.add_argument("--view", default="agentview", help="of decoded and velocity (default agentview)")
     command.add_argument("--measure", choices=("change", "length"), default="change", help="of token vectors")
-    command.add_argument("--stride", type=cli.positive, default=2, help="frames from window to window (default 2)")
-    command.add_argument("--smoothing", type=float, default=0.7, help="weight of the new energy (default 0.7; 1: none)")
+    command.add_argument("--stride", type=cli.positive, default=1, help="frames from window to window (default 1)")
+    command.add_argument("--smoothing", type=float, default=1.0, help="weight of the new energy (default 1: none)")
     command.add_argument("--gate", action="store_true", help="no energy where next to nothing moves, as LAPS does")
-    command.add_argument("--longest", type=cli.not_negative, default=0, help="windows of an action (default 0: any)")
+    command.add_argument("--hysteresis", type=float, default=0.6, help="where actions end, of the threshold (0.6)")
+    command.add_argument("--shortest", type=float, default=0.4, help="seconds of an action (default 0.4)")
+    command.add_argument("--longest", type=float, default=0.0, help="seconds of an action (default 0: any)")
+    command.add_argument("--gaps", type=float, default=0.3, help="seconds of stillness that are an action (0: none)")
     command.add_argument("--align", choices=("center", "laps"), default="center", help="where cuts are put")
     command.add_argument("--out", type=Path, default=Path("segments"), metavar="DIR", help="default segments")
     command.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
@@ -66,7 +77,14 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     found = read_tokenizer(args.checkpoint)
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
-    options = EnergyOptions(args.source, args.measure, args.stride, args.smoothing, args.gate)
+    options = EnergyOptions(
+        source=args.source,
+        view=args.view,
+        measure=args.measure,
+        stride=args.stride,
+        smoothing=args.smoothing,
+        gate=args.gate,
+    )
     roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
 
     def read(datasets: str) -> tuple[FrameDataset, list[Series]]:
@@ -76,7 +94,16 @@ def main(argv: list[str]) -> None:
         return frames, [series_of(model, frames, episode, options) for episode in episodes]
 
     frames, series = read(args.datasets)
-    cutting = Cutting(0.0, longest=args.longest, align=args.align)
+    step = args.stride / CONTROL_FREQUENCY
+    cutting = Cutting(
+        threshold=0.0,
+        hysteresis=args.hysteresis,
+        cooldown=0,
+        longest=round(args.longest / step),
+        shortest=round(args.shortest / step),
+        gaps=args.gaps,
+        align=args.align,
+    )
     if args.threshold is not None:
         threshold = args.threshold
     elif args.tune:
@@ -113,8 +140,9 @@ def _tuned(series: list[Series], cutting: Cutting) -> float:
     Raises:
         UserError: nobody knows what was done in these demonstrations.
     """
+    series = [one for one in series if one.true is not None]
     true = _true(series)
-    if true is None:
+    if not true:
         raise UserError(
             "the demonstrations of --tune do not say what the hand was doing; collect some with "
             "'python -m sim.collect', or name a --threshold"

@@ -1,6 +1,7 @@
 """From energies to segments: a state machine with hysteresis that knows when an action begins and ends (as in LAPS)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ class Cutting:
         cooldown: so many windows after an end none begins.
         longest: an action that is as long as this ends; 0 for any length.
         shortest: segments of fewer windows are left out.
+        gaps: stillness of at least so many seconds between two actions is an action of its own, as when fingers close
+            on something; 0 for none.
         align: "laps" starts a segment at the last of the windows that began it and ends it with those that ended it;
             "center" takes the first of either, at the middle of the window's frames.
     """
@@ -30,11 +33,12 @@ class Cutting:
     cooldown: int = 1
     longest: int = 5
     shortest: int = 3
+    gaps: float = 0.0
     align: Literal["center", "laps"] = "center"
 
     def __post_init__(self) -> None:
-        if min(self.up, self.down) < 1 or min(self.cooldown, self.longest, self.shortest) < 0:
-            raise UserError("up and down must be at least 1; cooldown, longest and shortest not negative")
+        if min(self.up, self.down) < 1 or min(self.cooldown, self.longest, self.shortest, self.gaps) < 0:
+            raise UserError("up and down must be at least 1; cooldown, longest, shortest and gaps not negative")
 
 
 def confidence(energy: np.ndarray, segment: Segment, step: float) -> float:
@@ -86,4 +90,7 @@ def cut(energy: np.ndarray, cutting: Cutting, stride: int, length: int, rate: fl
             segment = Segment(0.0 if first < cutting.up else begin, end if ended else end + middle)
         if segment.start < min(segment.end, duration):
             segments.append(Segment(segment.start, min(segment.end, duration)))
+    if cutting.gaps:
+        still = (Segment(one.end, other.start) for one, other in pairwise(segments))
+        segments = sorted([*segments, *(gap for gap in still if gap.end - gap.start >= cutting.gaps)])
     return segments

@@ -1,7 +1,8 @@
 """How much happens in a window of time, by its motion tokens or by the motion itself; one number a window.
 
-The token energies are those of LAPS: the mean length of the token vectors, or of their changes from one token to the
-next. Quantised vectors have the scale that the tokenizer gave them, so thresholds hold for one checkpoint only.
+The energies of token vectors are those of LAPS: their mean length, or that of their changes from one token to the next.
+Quantised vectors have the scale that the tokenizer gave them, so thresholds hold for one checkpoint only. Beside them
+stands the speed that tokens decode to, which has a unit and, at the window's first steps, tells when something happens.
 """
 
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-Source = Literal["prequant", "quantized", "velocity"]
+Source = Literal["decoded", "quantized", "prequant", "velocity"]
 Measure = Literal["change", "length"]
 
 STILL_SPEED, STILL_SHARE = 0.02, 0.025
@@ -44,11 +45,3 @@ def smoothed(energy: np.ndarray, weight: float) -> np.ndarray:
     for i in range(1, len(result)):
         result[i] = weight * result[i] + (1 - weight) * result[i - 1]
     return result
-
-
-def moving_average(energy: np.ndarray, count: int) -> np.ndarray:
-    """(w,) -> (w,): the mean of the last ``count`` values, of fewer at the start."""
-    sums = np.concatenate([[0.0], np.cumsum(energy, dtype=np.float64)])
-    ends = np.arange(1, len(energy) + 1)
-    starts = np.maximum(ends - count, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from common.conventions import CONTROL_FREQUENCY
+from common.errors import UserError
 from demos.dataset import EpisodeRef, FrameDataset
 from demos.hdf5 import DemoReader
 from demos.phases import PHASES, Segment, phase_segments
@@ -14,9 +15,11 @@ from tokenizer.segmentation.cutting import Cutting, cut
 from tokenizer.segmentation.energy import Measure, Source, smoothed, stands_still, token_energy, velocity_energy
 from tokenizer.tracks.evaluation import encoder_inputs
 from tokenizer.tracks.model import MotionTokenizer
-from tokenizer.tracks.motion import points_to_velocities
+from tokenizer.tracks.motion import expected_velocities, points_to_velocities
 
 BATCH = 64
+SOME_TRACKS = 100
+"""So many points of a view are decoded, at least."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,26 @@ class EnergyOptions:
     """How energies are made of a demonstration.
 
     Args:
-        source: of token vectors before or after they are quantised, or of the points' speed.
+        source: the speed of points that the tokens decode to, or their true one, both of the window's first ``steps``
+            in one ``view``; or of token vectors before or after they are quantised.
         measure: how much token vectors change, or how long they are.
         stride: frames from one window to the next.
         smoothing: weight of the new value when energies are smoothed; 1 for none.
         gate: windows in which next to nothing moves have no energy.
     """
 
-    source: Source = "quantized"
+    source: Source = "decoded"
+    view: str = "agentview"
+    steps: int = 3
     measure: Measure = "change"
-    stride: int = 2
-    smoothing: float = 0.7
+    stride: int = 1
+    smoothing: float = 1.0
     gate: bool = False
+
+    @property
+    def of_speed(self) -> bool:
+        """Whether the energy is a speed, normalised units a step."""
+        return self.source in ("decoded", "velocity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,31 +84,45 @@ def series_of(model: MotionTokenizer, frames: FrameDataset, episode: EpisodeRef,
     for first in range(0, len(starts), BATCH):
         points, images = encoder_inputs(frames.frames_in_batch(starts[first : first + BATCH]), device)
         velocities = points_to_velocities(points)
-        speed = velocity_energy(velocities)
-        energy = speed if options.source == "velocity" else _of_tokens(model, velocities, images, options)
+        energy = _energy(model, velocities, images, options)
         if options.gate:
             energy = energy.masked_fill(stands_still(velocities), 0.0)
         energies.append(energy.cpu())
-        speeds.append(speed.cpu())
+        speeds.append(velocity_energy(velocities).cpu())
     series, velocity = (torch.cat(parts).double().numpy() for parts in (energies, speeds))
     return Series(
         episode,
         smoothed(series, options.smoothing),
         velocity,
         options.stride,
-        model.config.true_horizon,
+        options.steps if options.of_speed else model.config.true_horizon,
         episode.steps / CONTROL_FREQUENCY,
         true_segments(episode),
     )
 
 
-def _of_tokens(model: MotionTokenizer, velocities: Tensor, images: Tensor | None, options: EnergyOptions) -> Tensor:
+def _energy(model: MotionTokenizer, velocities: Tensor, images: Tensor | None, options: EnergyOptions) -> Tensor:
+    c = model.config
+    if options.of_speed:
+        if options.view not in c.views:
+            raise UserError(f"there is no view {options.view}; this tokenizer is of {', '.join(c.views)}")
+        if options.source == "decoded":
+            velocities = _decoded(model, model.encode(velocities, images)[0])
+        return velocity_energy(velocities[:, c.views.index(options.view), : options.steps])
     tokens = model.features(velocities, images)
     if options.source == "quantized":
         tokens = model.quantize(tokens)[0]
-    views = len(model.config.views) if model.config.per_view else 1
+    views = len(c.views) if c.per_view else 1
     # tokens of two views do not follow each other in time
     return token_energy(tokens.unflatten(1, (views, -1)).flatten(0, 1), options.measure).view(-1, views).mean(1)
+
+
+def _decoded(model: MotionTokenizer, codes: Tensor) -> Tensor:
+    """Codes (b, s, dim) -> velocities (b, v, t, n, 2) of some of the points, enough for a mean."""
+    c = model.config
+    some = torch.arange(0, c.num_tracks, max(c.num_tracks // SOME_TRACKS, 1), device=codes.device)
+    logits = model.decoder(codes, some.expand(len(codes), len(c.views), -1))
+    return expected_velocities(logits, c.img_shape, c.rel_cls_img_size)
 
 
 def true_segments(episode: EpisodeRef) -> list[tuple[str, Segment]] | None:

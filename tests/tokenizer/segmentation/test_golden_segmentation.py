@@ -11,7 +11,6 @@ from demos.phases import Segment
 from tests.tokenizer.golden import load
 from tokenizer.segmentation.cutting import Cutting, active_windows, cut
 from tokenizer.segmentation.energy import (
-    moving_average,
     smoothed,
     stands_still,
     token_energy,
@@ -54,8 +53,8 @@ def test_golden_energy_of_a_single_token_is_its_length(golden_energy: dict[str, 
 def test_golden_smoothing(golden_energy: dict[str, Any]) -> None:
     series = golden_energy["series"].numpy()
     for case in golden_energy["smoothing"]:
-        found = smoothed(series, case["alpha"]) if case["method"] == "ema" else moving_average(series, case["window"])
-        np.testing.assert_allclose(found, case["out"], rtol=1e-5)
+        if case["method"] == "ema":
+            np.testing.assert_allclose(smoothed(series, case["alpha"]), case["out"], rtol=1e-5)
 
 
 def test_golden_cuts(golden_energy: dict[str, Any]) -> None:
