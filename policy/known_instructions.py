@@ -22,12 +22,18 @@ class KnownInstructions:
     """
 
     def __init__(self, embeddings: Mapping[str, Tensor]):
+        self.embeddings: dict[str, Tensor] = {}
+        self._texts: dict[str, str] = {}
+        self._warned = False
+        self.add(embeddings)
+
+    def add(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Knows these as well; UserError for one of another width."""
         for text, embedding in embeddings.items():
             if embedding.shape != (TEXT_DIM,):
                 raise UserError(f"the embedding of {text!r} has shape {tuple(embedding.shape)}, not ({TEXT_DIM},)")
-        self.embeddings = dict(embeddings)
-        self._texts = {_plain(text): text for text in embeddings}
-        self._warned = False
+            self.embeddings[text] = embedding
+            self._texts[_plain(text)] = text
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """(b, 512); raises UserError for an instruction without an embedding, naming the nearest ones."""

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from common.errors import UserError
-from policy import bundle, load_policy, train_forward, train_inverse, unbundle
+from policy import average, bundle, load_policy, train_forward, train_inverse, unbundle
 from policy.interface import Policy
 from tests.policy.tiny import (
     ASSETS,
@@ -19,6 +19,7 @@ from tests.policy.tiny import (
     dynamics_overrides,
     latest,
     make_data,
+    make_policy,
     tokenizer_overrides,
     write_text_embedding,
 )
@@ -213,6 +214,29 @@ def test_a_bundle_comes_apart_into_checkpoints_that_train_on_and_bundle_again(tr
     assert load_policy(one).origin == load_policy(other).origin
     with pytest.raises(UserError, match="holds a motion_tokenizer checkpoint where a bundle one is needed"):
         unbundle.main([str(parts["motion_tokenizer"]), "--out", str(tmp_path)])
+
+
+def test_the_mean_of_two_bundles_lies_between_them(trained: Path, tmp_path: Path) -> None:
+    one, other, mean = (tmp_path / f"{name}.safetensors" for name in ("one", "other", "mean"))
+    bundle.main([*bundle_arguments(trained), "--out", str(one)])
+    policy = load_policy(one)
+    for weight in policy.inverse_dynamics.head.parameters():
+        weight.add_(1.0)
+    bundle.save_bundle(policy, other)
+    average.main([str(one), str(other), "--share", "0.25", "--name", "mean", "--out", str(mean)])
+    before, after = load_policy(one), load_policy(mean)
+    assert after.name == "mean"
+    assert after.origin == before.origin
+    pairs = zip(before.inverse_dynamics.head.parameters(), after.inverse_dynamics.head.parameters(), strict=True)
+    for first, between in pairs:
+        torch.testing.assert_close(between, first + 0.25)
+    torch.testing.assert_close(after.forward_dynamics.sos_token, before.forward_dynamics.sos_token)
+    with pytest.raises(UserError, match="must lie between 0 and 1"):
+        average.main([str(one), str(other), "--share", "2", "--name", "mean"])
+    other_design = tmp_path / "design.safetensors"
+    bundle.save_bundle(make_policy(), other_design)
+    with pytest.raises(UserError, match="the bundles differ in"):
+        average.main([str(one), str(other_design), "--name", "mean"])
 
 
 def test_a_bundle_tells_its_instructions_and_the_assets_it_learned_from(trained: Path, tmp_path: Path) -> None:
