@@ -7,6 +7,8 @@ a class here, and a line in ``InverseDynamics`` that says when it is used.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import UserError
@@ -76,3 +78,21 @@ class CodeTokens(ConditionTokens):
 
     def tokens(self, features: Features) -> Tensor:
         return given(features.codes, "motion codes")
+
+
+class AdaptedCodeTokens(ConditionTokens):
+    """The motion codes, each through two layers, between which it is told its place among the ``count``.
+
+    A code vector is a linear image of a few digits, and attention does not see the order of what it attends to: this
+    makes both what a code means and when it comes readable. Were the positions added behind the layers, a head that
+    attends evenly, as one does before it has learned, would still see the mere sum of codes and positions.
+    """
+
+    def __init__(self, count: int, dim: int):
+        super().__init__()
+        self.project_in, self.project_out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.positions = nn.Parameter(torch.randn(count, dim))
+
+    def tokens(self, features: Features) -> Tensor:
+        hidden = self.project_in(given(features.codes, "motion codes")) + self.positions
+        return self.project_out(F.silu(hidden))

@@ -14,6 +14,7 @@ from common.conventions import ACTION_DIM, HORIZON, PROPRIO_DIM
 from common.errors import UserError
 from demos.panda import POSE_DIM, panda_hand_pose
 from policy.condition_tokens import (
+    AdaptedCodeTokens,
     CodeTokens,
     ConditionTokens,
     Features,
@@ -44,16 +45,27 @@ class InverseConfig:
     action_squash: bool = True
     action_squash_scale: float | Literal["learned"] = 1.0
     action_loss_discount: float = 0.99
+    gripper: Literal["regression", "classification"] = "regression"
+    """classification: the last action is learned as the choice between opening and closing (see ``GaussianHead``)"""
+    gripper_weight: float = 1.0
+    """with gripper=classification: of its loss, beside that of every other number of an action"""
     cond_on_tracks: bool = True
     cond_on_proprio: bool = True
     cond_on_img: bool = True
     cond_on_text: bool = False
+    """a token for the instruction. Without it, and with vision_encoder.film=false (or resnet18), the instruction is
+    not seen at all: it reaches the actions through the motion codes alone."""
     normalize_proprio: bool = False
     """subtract the training data's mean and divide by its deviation (both kept with the weights)"""
     hand_pose: Literal["panda"] | None = None
     """the arm whose forward kinematics add the hand's pose to the proprioception"""
     waypoints: int = 0
-    """how many of the hand's next waypoints are predicted and become tokens (see ``policy.waypoints``)"""
+    """how many of the hand's next waypoints are predicted and become tokens (see ``policy.waypoints``); from images,
+    proprioception, and text where cond_on_text"""
+    waypoints_from_codes: bool = False
+    """also from the motion codes"""
+    code_adapter: bool = False
+    """codes go through two layers and are told apart by learned positions; otherwise their order is not seen"""
     vision_encoder: VisionConfig = field(default_factory=VisionConfig)
     text_encoder: TextConfig = field(default_factory=TextConfig)
 
@@ -62,8 +74,20 @@ class InverseConfig:
             raise UserError("inverse dynamics needs at least one of cond_on_{tracks,proprio,img,text}")
         if self.hand_pose and not self.cond_on_proprio:
             raise UserError("hand_pose is part of the proprioception; set cond_on_proprio=true, or hand_pose=null")
-        if self.waypoints and not (self.hand_pose and self.cond_on_img and self.cond_on_text):
-            raise UserError("waypoints needs hand_pose=panda, cond_on_img=true and cond_on_text=true")
+        if self.waypoints and not (self.hand_pose and self.cond_on_img):
+            raise UserError("waypoints needs hand_pose=panda and cond_on_img=true")
+        if self.waypoints and not (self.cond_on_text or self.waypoints_from_codes):
+            raise UserError(
+                "waypoints depend on what is to be done; let them see the instruction (cond_on_text=true) or the "
+                "motion codes (waypoints_from_codes=true)"
+            )
+        if not self.cond_on_tracks and (self.waypoints_from_codes or self.code_adapter):
+            raise UserError("waypoints_from_codes and code_adapter need the motion codes; set cond_on_tracks=true")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it sees the instruction itself: as a token, or through eyes that are told what to look for."""
+        return self.cond_on_text or (self.cond_on_img and self.vision_encoder.reads_text)
 
     def gaussian_head(self, dim: int) -> GaussianHeadConfig:
         """The head's part of it; ``dim`` is that of the condition tokens."""
@@ -78,6 +102,8 @@ class InverseConfig:
             squash=self.action_squash,
             squash_scale=self.action_squash_scale,
             discount=self.action_loss_discount,
+            gripper=self.gripper,
+            gripper_weight=self.gripper_weight,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,9 +125,7 @@ class InverseDynamics(nn.Module):
         dim, views = tokenizer.hidden_dim, len(tokenizer.views)
         vision = build_vision_encoder(config.vision_encoder, views) if config.cond_on_img else None
         self.vision_encoder = vision
-        # the small vision encoder is told by the text what to look for, whether or not there is a text token
-        self.reads_text = config.cond_on_text or (config.cond_on_img and config.vision_encoder.name == "small")
-        self.text_encoder = build_text_encoder(config.text_encoder) if self.reads_text else None
+        self.text_encoder = build_text_encoder(config.text_encoder) if config.reads_text else None
         proprio_width = config.proprio_dim + (POSE_DIM if config.hand_pose else 0)
         if config.normalize_proprio and config.cond_on_proprio:
             self.register_buffer("proprio_mean", torch.zeros(proprio_width))
@@ -115,10 +139,12 @@ class InverseDynamics(nn.Module):
             kinds["proprio_proj"] = ProprioToken(proprio_width, dim)
         if config.waypoints:
             assert vision is not None
-            width = views * vision.num_tokens * vision.embed_dim + proprio_width + TEXT_DIM
-            kinds["waypoints"] = WaypointTokens(width, dim, config.waypoints)
+            width = views * vision.num_tokens * vision.embed_dim + proprio_width
+            width += TEXT_DIM if config.cond_on_text else 0
+            codes_seen = tokenizer.num_codes if config.waypoints_from_codes else 0
+            kinds["waypoints"] = WaypointTokens(width, dim, config.waypoints, config.cond_on_text, codes_seen)
         if config.cond_on_tracks:
-            kinds["codes"] = CodeTokens()
+            kinds["codes"] = AdaptedCodeTokens(tokenizer.num_codes, dim) if config.code_adapter else CodeTokens()
         for name, module in kinds.items():  # the names that the weights have in checkpoints
             self.add_module(name, module)
         self.condition_tokens = tuple(kinds.values())
@@ -129,7 +155,9 @@ class InverseDynamics(nn.Module):
         return torch.cat([proprio, panda_hand_pose(proprio[:, :7])], 1) if self.config.hand_pose else proprio
 
     def set_proprio_statistics(self, proprio: Tensor) -> None:
-        """Takes mean and deviation, used when ``normalize_proprio`` is set, from the training data (frames, 9)."""
+        """Takes mean and deviation from the training data (frames, 9), where ``normalize_proprio`` asks for them."""
+        if not (self.config.normalize_proprio and self.config.cond_on_proprio):
+            return
         features = self.proprio_features(proprio)
         self.proprio_mean.copy_(features.mean(0))
         self.proprio_std.copy_(features.std(0).clamp(min=1e-3))
@@ -171,7 +199,7 @@ class InverseDynamics(nn.Module):
     def forward(
         self,
         images: Tensor,
-        text: Tensor,
+        text: Tensor | None,
         proprio: Tensor,
         codes: Tensor,
         actions: Tensor,

@@ -59,14 +59,15 @@ class WordsEncoder(nn.Module):
         return hash_words(text, self.config.buckets, self.config.max_words)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(b, words) -> (b, 512)"""
+        """(b, words) -> (b, 512); what a batch says more than once is computed once."""
+        ids, which = ids.unique(dim=0, return_inverse=True)
         ids = ids[:, : max(1, int((ids != 0).sum(1).max()))]
         present = (ids != 0).unsqueeze(-1)
         x = self.embedding(ids) + self.positions[: ids.shape[1]]
         # padding is hidden from the words; an instruction without words attends to its padding instead of to nothing
         mask = (present | ~present.any(1, keepdim=True)).transpose(1, 2).unsqueeze(1)  # (b, 1, 1, words)
         x = self.norm(self.block(x, mask)) * present
-        return self.project(x.sum(1) / present.sum(1).clamp(min=1))
+        return self.project(x.sum(1) / present.sum(1).clamp(min=1))[which]
 
 
 class PreprocessedText(nn.Module):

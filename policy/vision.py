@@ -28,6 +28,14 @@ class VisionConfig:
     channels: tuple[int, ...] = (32, 64, 64, 64)
     """small: of the stem and of the 3 x 3 convolutions, the first of which halves the resolution"""
     keypoints: int = 32
+    film: bool = True
+    """small: the instruction says what to look for (scales and shifts of the features); without it the encoder sees
+    images alone, and may be shared by models that read the instruction and models that must not"""
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether what it sees depends on the instruction."""
+        return self.name == "small" and self.film
 
     @property
     def trains(self) -> bool:
@@ -35,40 +43,49 @@ class VisionConfig:
         return self.name == "small"
 
 
-class _FilmConv(nn.Module):
-    """3 x 3 convolution, norm over the whole map, scale and shift by the text, SiLU, residual where shapes allow."""
+class _Conv(nn.Module):
+    """3 x 3 convolution, norm over the whole map, scale and shift (by the text with ``film``, else learned), SiLU,
+    residual where shapes allow."""
 
-    def __init__(self, channels: int, out: int, stride: int):
+    film: nn.Linear | None
+
+    def __init__(self, channels: int, out: int, stride: int, film: bool):
         super().__init__()
         self.residual = channels == out and stride == 1
         self.conv = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
         self.norm = nn.GroupNorm(1, out)  # one group: an eighth of the time that eight take
-        self.film = nn.Linear(TEXT_DIM, 2 * out)
-        nn.init.zeros_(self.film.weight)  # starts as the identity
-        nn.init.zeros_(self.film.bias)
+        self.film = None
+        if film:
+            self.film = nn.Linear(TEXT_DIM, 2 * out)
+            nn.init.zeros_(self.film.weight)  # starts as the identity
+            nn.init.zeros_(self.film.bias)
 
-    def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        scale, shift = self.film(text)[:, :, None, None].chunk(2, 1)
-        y = F.silu(torch.addcmul(shift, self.norm(self.conv(x)), 1 + scale))
+    def forward(self, x: Tensor, text: Tensor | None) -> Tensor:
+        y = self.norm(self.conv(x))
+        if self.film is not None:
+            assert text is not None
+            scale, shift = self.film(text)[:, :, None, None].chunk(2, 1)
+            y = torch.addcmul(shift, y, 1 + scale)
+        y = F.silu(y)
         return x + y if self.residual else y
 
 
 class _SmallTrunk(nn.Module):
-    """One view of the small encoder: (b, 3, s, s), text (b, 512) -> tokens (b, 17, e)."""
+    """One view of the small encoder: (b, 3, s, s), text (b, 512) or None -> tokens (b, 17, e)."""
 
     def __init__(self, config: VisionConfig):
         super().__init__()
         stem, *widths = config.channels
         self.stem = nn.Conv2d(3, stem, 8, 4, 2)
         sizes = [stem, *widths]
-        self.convs = nn.ModuleList(_FilmConv(sizes[i], w, 2 if i == 0 else 1) for i, w in enumerate(widths))
+        self.convs = nn.ModuleList(_Conv(sizes[i], w, 2 if i == 0 else 1, config.film) for i, w in enumerate(widths))
         width = sizes[-1]
         self.keypoints = nn.Conv2d(width, config.keypoints, 1)
         self.project_keypoints = nn.Linear(config.keypoints * (2 + width), config.embed_dim)
         self.project_cells = nn.Linear(width, config.embed_dim)
         self.positions = nn.Parameter(torch.randn(17, config.embed_dim) * 0.02)
 
-    def forward(self, planes: Tensor, text: Tensor) -> Tensor:
+    def forward(self, planes: Tensor, text: Tensor | None) -> Tensor:
         x = F.silu(self.stem(planes))  # a norm here would cost as much as the three below
         for conv in self.convs:
             x = conv(x, text)
@@ -86,7 +103,8 @@ class _SmallTrunk(nn.Module):
 
 
 class SmallEncoder(nn.Module):
-    """A convolutional encoder a view, told by the text what to look for; 16 cells and one keypoint token a view."""
+    """A convolutional encoder a view; 16 cells and one keypoint token a view. With ``film`` the text tells it what to
+    look for."""
 
     num_tokens = 17
 
@@ -95,8 +113,8 @@ class SmallEncoder(nn.Module):
         self.size, self.embed_dim = config.image_size, config.embed_dim
         self.views = nn.ModuleList(_SmallTrunk(config) for _ in range(views))
 
-    def forward(self, images: Tensor, text: Tensor) -> Tensor:
-        """(b, v, h, w, 3), (b, 512) -> (b, v, 17, e)"""
+    def forward(self, images: Tensor, text: Tensor | None = None) -> Tensor:
+        """(b, v, h, w, 3), with ``film`` (b, 512) -> (b, v, 17, e)"""
         tokens = [trunk(to_planes(images[:, i], self.size), text) for i, trunk in enumerate(self.views)]
         return torch.stack(tokens, 1)
 

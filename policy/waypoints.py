@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from demos.panda import POSE_DIM
 from policy.condition_tokens import ConditionTokens, Features, given
 
+CODE_WIDTH = 32
+"""Numbers that are made of a motion code for the prediction of waypoints."""
+
 
 def next_changes(closing: np.ndarray, episode: np.ndarray, count: int) -> np.ndarray:
     """For each frame the frames (frames, count) of its episode at which the gripper's command changes next.
@@ -41,12 +44,15 @@ def displacements(poses: Tensor, now: Tensor) -> Tensor:
 class WaypointTokens(ConditionTokens):
     """Predicts the next ``count`` waypoints as displacements from the hand's present pose, and makes tokens of them.
 
-    ``width`` is that of image tokens, proprioception and text together.
+    ``width`` is that of image tokens, proprioception and, ``from_text``, text together; ``from_codes`` says how many
+    motion codes it sees besides, in order, as ``CODE_WIDTH`` numbers each.
     """
 
-    def __init__(self, width: int, dim: int, count: int, hidden: int = 256):
+    def __init__(self, width: int, dim: int, count: int, from_text: bool, from_codes: int, hidden: int = 256):
         super().__init__()
-        self.count = count
+        self.count, self.from_text = count, from_text
+        self.codes = nn.Linear(dim, CODE_WIDTH) if from_codes else None
+        width += from_codes * CODE_WIDTH
         self.predict = nn.Sequential(
             nn.Linear(width, hidden),
             nn.SiLU(),
@@ -58,9 +64,13 @@ class WaypointTokens(ConditionTokens):
 
     def forward(self, features: Features) -> Tensor:
         """The predicted displacements (b, count, 9), see ``displacements``."""
-        image_tokens, text = given(features.image_tokens, "images"), given(features.text, "text")
-        proprio = given(features.proprio, "proprioception").to(text.dtype)
-        predicted = self.predict(torch.cat([image_tokens.flatten(1), proprio, text], 1))
+        image_tokens = given(features.image_tokens, "images").flatten(1)
+        seen = [image_tokens, given(features.proprio, "proprioception").to(image_tokens.dtype)]
+        if self.from_text:
+            seen.append(given(features.text, "text"))
+        if self.codes is not None:
+            seen.append(self.codes(given(features.codes, "motion codes")).flatten(1))
+        predicted = self.predict(torch.cat(seen, 1))
         return predicted.unflatten(-1, (self.count, POSE_DIM)).float()
 
     def tokens(self, features: Features) -> Tensor:

@@ -10,27 +10,23 @@ from torch import Tensor, nn
 
 from demos.dataset import FrameDataset
 from policy import augment
-from policy.augment import AugmentConfig
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.forward_measures import forward_measures
 from policy.recipes.code_cache import CodeCache, check_same_episodes
-from policy.recipes.models import load_pretrained_vision, load_tokenizer
+from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
+from policy.recipes.models import load_pretrained_vision
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 from training.hydra_config import ConfigFiles
-from training.recipe import Batch, Measures, Recipe
+from training.recipe import Batch, Measures
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForwardTraining(TrainingConfig):
+class ForwardTraining(DynamicsTraining):
     """The settings of a training run of forward dynamics."""
 
-    motion_tokenizer_checkpoint: str
-    clip_grad: float = 1.0
     model: ForwardConfig = field(default_factory=ForwardConfig)
-    augment: AugmentConfig = augment.OFF
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class ForwardData:
     texts: Tensor
 
 
-class ForwardRecipe(Recipe[ForwardTraining]):
+class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
     """Samples are images, instruction and the true codes; the loss is that of teacher forcing."""
 
     kind = "forward_dynamics"
@@ -61,18 +57,12 @@ class ForwardRecipe(Recipe[ForwardTraining]):
     )
     model: ForwardDynamics
 
-    def __init__(self, config: ForwardTraining):
-        super().__init__(config)
-        self.tokenizer, self.tokenizer_checkpoint = load_tokenizer(config.motion_tokenizer_checkpoint)
-        self.model = ForwardDynamics(config.model, self.tokenizer.config, self.tokenizer.quantize)
-        load_pretrained_vision(self.model.vision_encoder, config.model.vision_encoder)
-        self.data = self._data(config.train_datasets)
-        self.num_samples = len(self.data.frames)
-        if config.val_datasets:
-            self.validation_data = self._data(config.val_datasets)
-            self.num_validation_samples = len(self.validation_data.frames)
+    def build(self) -> None:
+        c = self.config.model
+        self.model = ForwardDynamics(c, self.tokenizer.config, self.tokenizer.quantize)
+        load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
 
-    def _data(self, datasets: tuple[str, ...]) -> ForwardData:
+    def read(self, datasets: tuple[str, ...]) -> ForwardData:
         c = self.config
         views = self.tokenizer.config.views
         frames = FrameDataset(
@@ -84,7 +74,7 @@ class ForwardRecipe(Recipe[ForwardTraining]):
         return ForwardData(frames, tracks, codes, prepare_texts(self.model.text_encoder, frames.texts, c.tracks_root))
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        data, strengths = self.data, self.config.augment
+        data, strengths, indices = self.data, self.config.augment, self.frame_numbers[indices]
         images = augment.move_and_soften(data.frames.frames_in_batch(indices)["images"], strengths, rng)
         return {
             "images": torch.from_numpy(images),
@@ -119,11 +109,5 @@ class ForwardRecipe(Recipe[ForwardTraining]):
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
 
-    def built_on(self) -> dict[str, str]:
-        return {"motion_tokenizer_checkpoint": self.tokenizer_checkpoint.digest}
-
     def text_embeddings(self) -> dict[str, Tensor]:
         return trained_embeddings(self.model.text_encoder, self.data.frames.texts, self.data.texts)
-
-    def info(self) -> dict[str, Any]:
-        return {"tokenizer_digest": self.tokenizer_checkpoint.digest, **self.data.frames.origin.to_info()}

@@ -11,23 +11,21 @@ from torch import Tensor, nn
 from common.errors import UserError
 from demos.dataset import FrameDataset
 from policy import augment
-from policy.augment import AugmentConfig
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
 from policy.recipes.code_cache import CodeCache, check_same_episodes
-from policy.recipes.models import load_forward, load_pretrained_vision, load_tokenizer
+from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
+from policy.recipes.models import load_forward, load_pretrained_vision
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 from training.hydra_config import ConfigFiles
-from training.recipe import Batch, Measures, Recipe
+from training.recipe import Batch, Measures
 
 
 @dataclass(frozen=True, kw_only=True)
-class InverseTraining(TrainingConfig):
+class InverseTraining(DynamicsTraining):
     """The settings of a training run of inverse dynamics."""
 
-    motion_tokenizer_checkpoint: str
     forward_dynamics_checkpoint: str | None = None
     code_source: Literal["tokenizer", "forward", "mixed"] = "forward"
     """whose codes condition the actions; mixed: for each sample one or the other, at random"""
@@ -37,11 +35,10 @@ class InverseTraining(TrainingConfig):
     """targets past the end of an episode: zeros, the last action, or none"""
     num_epochs: int | None = 250
     gpu_max_bs: int = 256
-    clip_grad: float = 1.0
     model: InverseConfig = field(default_factory=InverseConfig)
-    augment: AugmentConfig = augment.OFF
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.code_source != "tokenizer" and self.forward_dynamics_checkpoint is None:
             source = self.code_source
             raise UserError(f"code_source={source} needs forward_dynamics_checkpoint=...; or use code_source=tokenizer")
@@ -58,7 +55,7 @@ class InverseData:
     waypoints: Tensor
 
 
-class InverseRecipe(Recipe[InverseTraining]):
+class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
     """Samples are observations, codes and actions; the loss is the head's, and that of the waypoints."""
 
     kind = "inverse_dynamics"
@@ -67,21 +64,17 @@ class InverseRecipe(Recipe[InverseTraining]):
     model: InverseDynamics
 
     def __init__(self, config: InverseTraining):
-        super().__init__(config)
-        self.tokenizer, self.tokenizer_checkpoint = load_tokenizer(config.motion_tokenizer_checkpoint)
         self.forward_digest: str | None = None
-        self.model = InverseDynamics(config.model, self.tokenizer.config)
-        if self.model.vision_encoder is not None:
-            load_pretrained_vision(self.model.vision_encoder, config.model.vision_encoder)
-        self.data = self._data(config.train_datasets)
-        self.num_samples = len(self.data.frames)
-        if config.val_datasets:
-            self.validation_data = self._data(config.val_datasets)
-            self.num_validation_samples = len(self.validation_data.frames)
-        if config.model.cond_on_proprio and config.model.normalize_proprio:
-            self.model.set_proprio_statistics(torch.from_numpy(self.data.frames.proprio))
+        super().__init__(config)
+        self.model.set_proprio_statistics(torch.from_numpy(self.data.frames.proprio))
 
-    def _data(self, datasets: tuple[str, ...]) -> InverseData:
+    def build(self) -> None:
+        c = self.config.model
+        self.model = InverseDynamics(c, self.tokenizer.config)
+        if self.model.vision_encoder is not None:
+            load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
+
+    def read(self, datasets: tuple[str, ...]) -> InverseData:
         c = self.config
         frames = FrameDataset(
             datasets,
@@ -114,7 +107,7 @@ class InverseRecipe(Recipe[InverseTraining]):
         return np.stack(sources)
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        c, data = self.config, self.data
+        c, data, indices = self.config, self.data, self.frame_numbers[indices]
         frames = data.frames.frames_in_batch(indices)
         source = rng.integers(len(data.codes), size=len(indices))
         actions, mask = pad_actions(frames["actions"], frames["action_mask"], c.pad_actions)
@@ -161,20 +154,15 @@ class InverseRecipe(Recipe[InverseTraining]):
         self.tokenizer.quantize.to(indices.device)
         return self.tokenizer.quantize.indices_to_codes(indices)
 
+    def built_on(self) -> dict[str, str]:
+        forward = {"forward_dynamics_checkpoint": self.forward_digest} if self.forward_digest else {}
+        return super().built_on() | forward
+
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
-
-    def built_on(self) -> dict[str, str]:
-        tokenizer = {"motion_tokenizer_checkpoint": self.tokenizer_checkpoint.digest}
-        return tokenizer | ({"forward_dynamics_checkpoint": self.forward_digest} if self.forward_digest else {})
 
     def text_embeddings(self) -> dict[str, Tensor]:
         return trained_embeddings(self.model.text_encoder, self.data.frames.texts, self.data.texts)
 
     def info(self) -> dict[str, Any]:
-        return {
-            "tokenizer_digest": self.tokenizer_checkpoint.digest,
-            "forward_digest": self.forward_digest,
-            "code_source": self.config.code_source,
-            **self.data.frames.origin.to_info(),
-        }
+        return {**super().info(), "forward_digest": self.forward_digest, "code_source": self.config.code_source}

@@ -1,5 +1,6 @@
 """The encoders that train with the policy, and augmentation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,14 @@ def test_the_small_encoder_makes_tokens_of_any_image_size_and_starts_deaf_to_tex
     tokens = encoder(images, torch.zeros(3, 512))
     assert tokens.shape == (3, 2, encoder.num_tokens, encoder.embed_dim)
     assert torch.allclose(tokens, encoder(images, torch.randn(3, 512)))
+
+
+def test_the_small_encoder_can_do_without_text() -> None:
+    torch.manual_seed(0)
+    told, alone = SmallEncoder(SMALL, views=2), SmallEncoder(replace(SMALL, film=False), views=2)
+    alone.load_state_dict({name: w for name, w in told.state_dict().items() if ".film." not in name})
+    images = torch.rand(3, 2, 32, 32, 3)
+    assert torch.allclose(alone(images), told(images, torch.randn(3, 512)), atol=1e-6)  # which starts deaf
 
 
 def test_keypoints_are_found_where_the_feature_is() -> None:

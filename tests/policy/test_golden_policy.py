@@ -62,7 +62,7 @@ def test_golden_inverse_dynamics(golden: Path) -> None:
     case = data["variants"]["default"]
     config = case["config"] | {"vision_encoder": SMALL_VISION | {"img_size": 64}}
     tokenizer = data["motion_tokenizer_config"]
-    model = InverseDynamics(inverse_config(config, tokenizer), tokenizer_config(tokenizer))
+    model = InverseDynamics(inverse_config(config, tokenizer["true_horizon"]), tokenizer_config(tokenizer))
     load_published(model, case["state_dict"], absent="vision_encoder.")
 
     inputs, outputs = case["inputs"], case["outputs"]

@@ -24,6 +24,14 @@ ALL = InverseConfig(
     text_encoder=TextConfig("words", width=8, num_heads=2),
 )
 NO_IMAGES = replace(ALL, cond_on_img=False, waypoints=0)
+THROUGH_CODES = replace(
+    ALL,
+    cond_on_text=False,
+    waypoints_from_codes=True,
+    code_adapter=True,
+    vision_encoder=replace(ALL.vision_encoder, film=False),
+)
+"""The instruction reaches the actions through the codes alone."""
 
 
 def inputs(batch: int = 2) -> tuple[torch.Tensor, ...]:
@@ -78,6 +86,35 @@ def test_weights_keep_the_names_that_checkpoints_have() -> None:
     }
 
 
+def test_the_instruction_can_be_kept_out_altogether() -> None:
+    model = InverseDynamics(THROUGH_CODES, TOKENIZER)
+    assert model.text_encoder is None
+    assert not [name for name, _ in model.named_parameters() if "text" in name or "film" in name]
+    condition, waypoints = model.encode(torch.rand(2, 2, 32, 32, 3), None, *inputs()[2:])
+    assert condition.shape == (2, 17 + 1 + 2 + 15, 16)
+    assert waypoints is not None
+
+
+def test_waypoints_may_depend_on_the_codes() -> None:
+    model = InverseDynamics(THROUGH_CODES, TOKENIZER).eval()
+    images, _, proprio, codes = inputs()
+    before, after = (model.condition(images, None, proprio, c)[1] for c in (codes, codes.flip(1)))
+    assert before is not None
+    assert after is not None
+    assert not torch.allclose(before, after, atol=1e-4)
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_the_adapter_lets_the_order_of_codes_matter(adapter: bool) -> None:
+    torch.manual_seed(0)
+    model = InverseDynamics(replace(THROUGH_CODES, code_adapter=adapter, waypoints=0), TOKENIZER).eval()
+    images, _, proprio, codes = inputs()
+    actions, permuted = (
+        model.head.act(model.condition(images, None, proprio, c)[0]) for c in (codes, codes[:, torch.randperm(15)])
+    )
+    assert torch.allclose(actions, permuted, atol=1e-4) is not adapter
+
+
 def test_a_copy_has_condition_tokens_of_its_own() -> None:
     model = InverseDynamics(NO_IMAGES, TOKENIZER)
     before, _ = model.condition(*inputs())
@@ -107,6 +144,8 @@ def test_what_a_policy_is_conditioned_on_has_to_be_given() -> None:
         (dict.fromkeys(("cond_on_tracks", "cond_on_proprio", "cond_on_img"), False), "at least one of"),
         ({"hand_pose": "panda", "cond_on_proprio": False}, "hand_pose is part of the proprioception"),
         ({"waypoints": 1}, "waypoints needs"),
+        ({"waypoints": 1, "hand_pose": "panda"}, "cond_on_text=true.* or .*waypoints_from_codes=true"),
+        ({"code_adapter": True, "cond_on_tracks": False}, "need the motion codes"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict, message: str) -> None:

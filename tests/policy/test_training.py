@@ -141,6 +141,35 @@ def test_a_resumed_run_may_find_what_it_builds_on_elsewhere_but_not_replaced(
         main([*overrides(trained), *common(trained, run="moved", max_steps=3, resume="true"), moved])
 
 
+THROUGH_CODES = {
+    "cond_on_text": "false",
+    "vision_encoder.film": "false",
+    "waypoints_from_codes": "true",
+    "code_adapter": "true",
+    "gripper": "classification",
+}
+
+
+def test_the_instruction_can_reach_the_actions_through_the_codes_alone(trained: Path, tmp_path: Path) -> None:
+    settings = [f"model.{name}={value}" for name, value in THROUGH_CODES.items()]
+    train_inverse.main([*inverse_overrides(trained), *common(trained, run="through_codes", frame_step=2), *settings])
+    inverse = latest(trained, "inverse_dynamics", "through_codes")
+    assert checkpoint.read(inverse).info["samples"] == 40  # every second of 2 tasks x 2 episodes x 20 frames
+    out = tmp_path / "policy.safetensors"
+    bundle.main([*bundle_arguments(trained, inverse_dynamics=inverse), "--out", str(out)])
+    policy = load_policy(out)
+    images = np.random.default_rng(0).integers(0, 256, (8, 2, SIZE, SIZE, 3), dtype=np.uint8)
+    texts = [["open drawer number 0"] * 8, ["do something never heard of"] * 8]
+    told = [policy.predict_codes(images, text)[0] for text in texts]
+    actions = [policy.act(images, None, text) for text in texts]
+    same = (told[0] == told[1]).all(1)
+    assert np.allclose(actions[0][same], actions[1][same], atol=1e-6)
+    policy.blank_codes = True
+    blanked = [policy.act(images, None, text) for text in texts]
+    assert np.array_equal(*blanked)
+    assert not np.allclose(blanked[0], actions[0], atol=1e-4)
+
+
 def bundle_arguments(trained: Path, **others: Path) -> list[str]:
     parts = {kind: latest(trained, kind) for kind in TRAINERS} | others
     options = zip(("--mt_ckpt", "--fd_ckpt", "--id_ckpt"), parts.values(), strict=True)
