@@ -34,13 +34,19 @@ def test_help_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert "run_name: ???" in shown
 
 
-@pytest.mark.parametrize(("main", "configs"), [(train_forward.main, "forward"), (train_inverse.main, "inverse")])
+@pytest.mark.parametrize(
+    ("main", "kind", "configs"),
+    [
+        (train_forward.main, "forward", "forward,forward_small"),
+        (train_inverse.main, "inverse", "inverse,inverse_codes,inverse_small"),
+    ],
+)
 def test_help_names_the_command_and_its_own_configs_only(
-    main, configs: str, capsys: pytest.CaptureFixture[str]
+    main, kind: str, configs: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["--help"])
     usage = capsys.readouterr().out.splitlines()[0]
-    assert usage.startswith(f"usage: python -m policy.train_{configs} [--config-name {{{configs},{configs}_small}}]")
+    assert usage.startswith(f"usage: python -m policy.train_{kind} [--config-name {{{configs}}}]")
 
 
 def test_a_command_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
