@@ -49,7 +49,8 @@ def main(argv: list[str]) -> None:
     found = [checkpoint.read(path, "bundle") for path in (args.first, args.second)]
     policy = average(build(found[0]), build(found[1]), args.share, args.name)
     out = args.out or Path("checkpoints") / f"{args.name}.safetensors"
-    info = {"averaged": {bundle.digest: bundle.info for bundle in found}, "share_of_the_second": args.share}
+    shares = {found[0].digest: 1 - args.share, found[1].digest: args.share}
+    info = {**found[0].info, "averaged": shares}  # how its parts were trained, the first one's know
     digest = save_bundle(policy, out, args.half, info)
     print(f"wrote {out}: {1 - args.share:g} of {found[0].digest}, {args.share:g} of {found[1].digest}, hash {digest}")
 

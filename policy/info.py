@@ -34,6 +34,9 @@ def describe(found: Checkpoint) -> str:
     lines += _origin(found.info)
     if "source" in found.info:
         lines.append(f"imported from {found.info['source']}")
+    if "averaged" in found.info:
+        shares = ", ".join(f"{share:g} of {digest}" for digest, share in found.info["averaged"].items())
+        lines.append(f"the mean of {shares}; how its parts were trained is the first one's")
     if "training" in found.config:
         lines += _training(found.info, found.config["training"])
     for kind, info in found.info.get("parts", {}).items():
