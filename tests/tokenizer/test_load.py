@@ -38,3 +38,15 @@ def test_what_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "bundle.safetensors", "bundle", {}, nn.Linear(1, 1).state_dict())
     with pytest.raises(CheckpointError, match="a bundle checkpoint, which is no tokenizer; tokenizers are motion"):
         load_tokenizer(tmp_path / "bundle.safetensors")
+
+
+def test_the_track_tokenizer_that_comes_with_the_project_keeps_how_things_move() -> None:
+    tokenizer = load_tokenizer(Path(__file__).parents[2] / "checkpoints" / "tracks.safetensors")
+    along = (torch.arange(20) + 0.5) / 10 - 1
+    grid = torch.stack(torch.meshgrid(along, along, indexing="ij"), -1).view(1, 1, 1, 400, 2)
+    drift = torch.linspace(0, 0.2, 16).view(1, 1, 16, 1, 1) * torch.tensor([0.0, 1.0])  # the hand camera's to the right
+    motion = grid + drift * torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1)
+    rebuilt = tokenizer.decode(tokenizer.encode(motion))
+    truth = motion - motion[:, :, :1]
+    assert (rebuilt - truth)[:, 1].square().mean() < 0.5 * truth[:, 1].square().mean()
+    assert rebuilt[:, 0, -1].norm(dim=-1).mean() < 0.02
