@@ -51,6 +51,12 @@ class Checkpoint:
     """(512,) by instruction, for models that take stored ones: data, not weights"""
 
 
+def digest_of(path: Path) -> str:
+    """sha256 of a file, first 16 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def library_versions() -> dict[str, str]:
     """Versions of what decides about a model's numbers."""
     found = {"python": platform.python_version()}
@@ -114,7 +120,7 @@ def read(path: str | Path, kind: str | None = None) -> Checkpoint:
         raise CheckpointError(f"{path} is truncated or not a safetensors file ({error}); copy it again") from None
     if kind not in (None, document["kind"]):
         raise CheckpointError(f"{path} holds a {document['kind']} checkpoint where a {kind} one is needed")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = digest_of(path)
     embeddings = {name.removeprefix(_EMBEDDING): x for name, x in tensors.items() if name.startswith(_EMBEDDING)}
     weights = {name: x for name, x in tensors.items() if not name.startswith(_EMBEDDING)}
     return Checkpoint(
