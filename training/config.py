@@ -26,9 +26,11 @@ class TrainingConfig:
     max_steps: int | None = None
     max_minutes: float | None = None
     lr: float = 1e-4
-    lr_schedule: Literal["cosine", "warm_cosine"] | None = None
+    lr_schedule: Literal["cosine", "warm_cosine", "linear_cosine"] | None = None
     """cosine: down to a hundredth at the end of whichever budget (epochs, steps, minutes) ends first; warm_cosine: up
-    from a hundredth over the warm-up steps, then down so"""
+    from a hundredth over the warm-up steps, then down so; linear_cosine: up from 0, then down to min_lr"""
+    min_lr: float = 0.0
+    """with linear_cosine: what the rate falls to"""
     lr_milestones: tuple[int, ...] = ()
     """steps from which on the rate is ``lr_gamma`` times what it was before, once more for each"""
     lr_gamma: float = 0.05

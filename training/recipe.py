@@ -81,6 +81,11 @@ class Recipe(ABC, Generic[Config]):
         """What ``model`` does, as pictures (h, w, 3) uint8 by name."""
         return {}
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, in groups as torch's optimisers take them: which weights decay, and how much."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        return [{"params": trained, "weight_decay": self.config.weight_decay}]
+
     @abstractmethod
     def saved_config(self) -> dict[str, Any]:
         """What is needed to build the model again."""

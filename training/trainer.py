@@ -26,7 +26,7 @@ from training.data_order import DataOrder
 from training.precision import precision_plugin
 from training.progress import Reporter
 from training.recipe import Batch, Recipe
-from training.schedules import warm_cosine
+from training.schedules import linear_cosine, warm_cosine
 from training.stop_signals import stop_signals
 from training.typed_config import to_mapping
 
@@ -76,8 +76,7 @@ class Trainer:
         state = self._saved_state() if config.resume else None
         if config.init_from and state is None:
             checkpoint.load_weights(recipe.model, checkpoint.read(config.init_from, recipe.kind))
-        trained = [p for p in recipe.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, config.lr, config.adam_betas, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(recipe.parameter_groups(), config.lr, config.adam_betas)
         self.average = copy.deepcopy(recipe.model).requires_grad_(False).eval() if config.ema else None
         if config.compile:
             recipe.model.compile()
@@ -113,9 +112,11 @@ class Trainer:
 
     def learning_rate(self) -> float:
         c = self.config
-        if c.lr_schedule == "warm_cosine":
+        if c.lr_schedule in ("warm_cosine", "linear_cosine"):
             steps = self.max_steps or round(self.step / max(self.progress(), 1e-9))
-            return c.lr * warm_cosine(self.step, c.warmup_steps, steps)
+            if c.lr_schedule == "warm_cosine":
+                return c.lr * warm_cosine(self.step, c.warmup_steps, steps)
+            return c.lr * linear_cosine(self.step, c.warmup_steps, steps, c.min_lr / c.lr)
         rate = c.lr * min(1.0, (self.step + 1) / (c.warmup_steps + 1))
         rate *= c.lr_gamma ** sum(self.step >= milestone for milestone in c.lr_milestones)
         if c.lr_schedule == "cosine":

@@ -39,7 +39,7 @@ class BodyTraining(TrainingConfig):
     start: Literal["random", "linear"] = "random"
     """random weights, as the document, or the best linear tokenizer of the training data"""
     batch_size: int = 32
-    lr_schedule: Literal["cosine", "warm_cosine"] | None = "warm_cosine"
+    lr_schedule: Literal["cosine", "warm_cosine", "linear_cosine"] | None = "warm_cosine"
     warmup_steps: int = 1000
     weight_decay: float = 0.01
     adam_betas: tuple[float, float] = (0.9, 0.999)

@@ -204,7 +204,7 @@ def read_tokens(folder: Path, modality: str) -> np.ndarray | str:
         found = json.loads(files[0].read_text())
         caption = found[0] if isinstance(found, list) else found
         return str(caption["caption"] if isinstance(caption, dict) else caption)
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"{files[0]} is damaged ({error}); make the tokens again") from None
 
 

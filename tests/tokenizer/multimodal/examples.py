@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 from torch import Tensor, nn
 
+from tokenizer import encode_multimodal, train_multimodal
 from tokenizer.multimodal.image_model import KIND, FsqImageTokenizer, ImageTokenizerConfig
 from training import checkpoint
 from training.typed_config import to_mapping
@@ -96,3 +97,43 @@ def image_tokenizer(path: Path) -> Path:
     model = FsqImageTokenizer(ImageTokenizerConfig(levels=(5, 4), width=16, blocks=1, stride=32))
     checkpoint.save(path, KIND, {"model": to_mapping(model.config)}, checkpoint.unique_weights(model))
     return path
+
+
+TINY_MODEL = [
+    "modalities=[tok_rgb,coords,tok_rgb_next,coords_next,captions]",
+    "vocab_sizes=[300,300,300,300,300]",
+    "ids=[20,256,20,256,258]",
+    "flags=[0,13,0,13,0]",
+    "max_seq_lens=[64,39,64,39,48]",
+    "input_alphas=[1,1,1,1,1]",
+    "target_alphas=[1,1,1,1,1]",
+    "dim=16",
+    "enc_depth=1",
+    "dec_depth=1",
+    "head_dim=8",
+]
+
+
+def token_folder(folder: Path) -> Path:
+    """The tokens of ten videos, split."""
+    images = image_tokenizer(folder / "images.safetensors")
+    options = ["--images", str(images), "--out", str(folder / "tokens"), "--bins", "256", "--caption-length", "48"]
+    encode_multimodal.main([str(video_folder(folder / "videos", 10)), *options])
+    return folder / "tokens"
+
+
+def train(folder: Path, *settings: str, run: str = "tiny", tokens: Path | None = None) -> Path:
+    """A masked model that was trained for a few steps."""
+    given = {setting.partition("=")[0] for setting in settings}
+    small = [
+        "max_steps=3",
+        "batch_size=8",
+        "accelerator=cpu",
+        "threads=1",
+        "log_interval=1",
+        "val_batches=1",
+        *TINY_MODEL,
+    ]
+    names = [f"run_name={run}", f"runs_root={folder}/runs", f"train_datasets=[{tokens or folder / 'tokens'}]"]
+    train_multimodal.main([*names, *(one for one in small if one.partition("=")[0] not in given), *settings])
+    return folder / "runs" / "masked_model" / run / "latest.safetensors"
