@@ -47,6 +47,24 @@ class Target:
     sampling: Sampling = field(default_factory=Sampling)
 
 
+def targets_of(text: str, sampling: Sampling) -> list[Target]:
+    """Targets as a command line names them, each with its steps behind a colon, or to be generated at once.
+
+    >>> [(target.modality, target.steps) for target in targets_of("coords, tok_rgb_next:8", Sampling())]
+    [('coords', 1), ('tok_rgb_next', 8)]
+
+    Raises:
+        UserError: what is behind a colon is no number of steps.
+    """
+    targets = []
+    for one in filter(None, map(str.strip, text.split(","))):
+        name, colon, steps = one.partition(":")
+        if colon and not (steps.isdecimal() and int(steps)):
+            raise UserError(f"{one}: {steps!r} is no number of steps; write for example tok_rgb_next:8")
+        targets.append(Target(name, int(steps) if colon else 1, sampling))
+    return targets
+
+
 class Generator:
     """Generates modalities one after the other, each seeing what was given and those before it.
 

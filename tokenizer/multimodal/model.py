@@ -122,3 +122,13 @@ def loss_of(model: MaskedModel, batch: dict[str, Tensor]) -> Loss:
     right = torch.bincount(modalities[logits.argmax(-1) == targets], minlength=count)
     loss = (sums / counts.clamp(min=1)).mean() if model.config.loss == "modalities" else each.mean()
     return Loss(loss, sums, right, counts)
+
+
+def by_modality(c: MaskedModelConfig, found: Loss) -> dict[str, float]:
+    """Loss (nats) and accuracy of each modality that has targets."""
+    measures = {}
+    for number, name in enumerate(c.modalities):
+        if count := int(found.counts[number]):
+            measures[f"loss_{name}"] = float(found.sums[number]) / count
+            measures[f"accuracy_{name}"] = float(found.right[number]) / count
+    return measures

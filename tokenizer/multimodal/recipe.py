@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from common.errors import UserError
 from tokenizer.multimodal.dataset import TokenDataset
 from tokenizer.multimodal.masking import masked_batch
-from tokenizer.multimodal.model import KIND, Loss, MaskedModel, loss_of
+from tokenizer.multimodal.model import KIND, Loss, MaskedModel, by_modality, loss_of
 from tokenizer.multimodal.options import MaskedModelConfig
 from tokenizer.multimodal.token_budget import TokenBudget
 from training.config import TrainingConfig
@@ -112,13 +112,3 @@ class MaskedRecipe(Recipe[MaskedTraining]):
 
     def info(self) -> dict[str, Any]:
         return {"pairs": self.num_samples}
-
-
-def by_modality(c: MaskedModelConfig, found: Loss) -> dict[str, float]:
-    """Loss (nats) and accuracy of each modality that has targets."""
-    measures = {}
-    for number, name in enumerate(c.modalities):
-        if count := int(found.counts[number]):
-            measures[f"loss_{name}"] = float(found.sums[number]) / count
-            measures[f"accuracy_{name}"] = float(found.right[number]) / count
-    return measures
