@@ -18,14 +18,14 @@ from policy.amplify import Amplify
 from policy.bundle import save_bundle
 from policy.published import forward_config, inverse_config
 from tokenizer.tracks.published import model_weights, tokenizer_config
-from training.checkpoint import Checkpoint, CheckpointError, load_weights
-from training.published_file import read_published
+from training.checkpoint import Checkpoint, load_weights
+from training.published_file import read_published, reading
 
 
 def convert(path: Path, text_embeddings: Mapping[str, Tensor] | None = None) -> Amplify:
     """Reads a published bundle without executing anything in it; ``text_embeddings`` (512,) are by instruction."""
     published, _ = read_published(path, "bundle")
-    try:
+    with reading(path, "bundle"):
         config = published["config"]
         tokenizer = config["motion_tokenizer_cfg"]
         policy = Amplify(
@@ -37,8 +37,6 @@ def convert(path: Path, text_embeddings: Mapping[str, Tensor] | None = None) -> 
             origin=Origin(instructions=tuple(text_embeddings or ())),
             text_embeddings=text_embeddings,
         )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a published AMPLIFY bundle: {error} is missing") from None
     renamed = {
         name.replace("img_encoder.", "forward_dynamics.vision_encoder.", 1): tensor
         for name, tensor in model_weights(published["model"]).items()

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from policy.forward_dynamics import ForwardConfig, ForwardDynamics
-from policy.inverse_dynamics import InverseConfig, InverseDynamics
+from policy.forward_dynamics import ForwardConfig
+from policy.inverse_dynamics import InverseConfig
 from policy.text import TextConfig
 from policy.vision import VisionConfig
-from tokenizer.fsq import FSQ
 from tokenizer.resnet import ResNet18
-from tokenizer.tracks.model import TokenizerConfig
 from tokenizer.tracks.published import model_weights
 from training.checkpoint import Checkpoint, CheckpointError
-from training.published_file import read_published
-from training.typed_config import from_mapping
+from training.published_file import read_published, reading
 
 
 def vision_config(c: Mapping[str, Any]) -> VisionConfig:
@@ -78,52 +75,44 @@ def forward_checkpoint(path: str | Path, tokenizer: Checkpoint, vision_weights: 
         CheckpointError: it is none, is of another tokenizer, or ``vision_weights`` are missing.
     """
     found, digest = read_published(path, "forward dynamics")
-    sizes = _sizes(tokenizer)
-    weights = model_weights(found["model"])
-    theirs, ours = weights.get("quantize.project_in.weight"), tokenizer.weights["quantize.project_in.weight"]
+    theirs = model_weights(found["model"]).get("quantize.project_in.weight")
+    ours = tokenizer.weights["quantize.project_in.weight"]
     if theirs is None or theirs.shape != ours.shape or not torch.equal(theirs, ours):
         raise CheckpointError(f"{path} is not forward dynamics, or not of the tokenizer {tokenizer.path}")
-    config = _read(path, "forward dynamics", lambda: forward_config(found["config"]))
-    model = ForwardDynamics(config, sizes, FSQ(sizes.hidden_dim, sizes.codebook_size))
-    weights |= _vision(path, model.vision_encoder, vision_weights)
-    described = {"model": config.to_dict(), "tokenizer": sizes.to_dict()}
-    info = {"source": Path(path).name, "tokenizer_digest": tokenizer.digest}
-    return Checkpoint("forward_dynamics", described, weights, info, path=Path(path), digest=digest)
+    with reading(path, "forward dynamics"):
+        config = forward_config(found["config"])
+    weights = model_weights(found["model"]) | _vision(path, config.vision_encoder, vision_weights)
+    return _beside(tokenizer, "forward_dynamics", config.to_dict(), weights, Path(path), digest)
 
 
 def inverse_checkpoint(path: str | Path, tokenizer: Checkpoint, vision_weights: str | Path | None) -> Checkpoint:
     """A published inverse dynamics that learned from the codes of ``tokenizer``; the errors are those of
     ``forward_checkpoint``."""
     found, digest = read_published(path, "inverse dynamics")
-    sizes = _sizes(tokenizer)
-    config = _read(path, "inverse dynamics", lambda: inverse_config(found["config"], sizes.true_horizon))
+    with reading(path, "inverse dynamics"):
+        config = inverse_config(found["config"], tokenizer.config["model"]["true_horizon"])
     weights = model_weights(found["model"])
-    encoder = InverseDynamics(config, sizes).vision_encoder
-    if encoder is not None:
-        weights |= _vision(path, encoder, vision_weights)
-    described = {"model": config.to_dict(), "tokenizer": sizes.to_dict()}
-    info = {"source": Path(path).name, "tokenizer_digest": tokenizer.digest}
-    return Checkpoint("inverse_dynamics", described, weights, info, path=Path(path), digest=digest)
+    if config.cond_on_img:
+        weights |= _vision(path, config.vision_encoder, vision_weights)
+    return _beside(tokenizer, "inverse_dynamics", config.to_dict(), weights, Path(path), digest)
 
 
-def _sizes(tokenizer: Checkpoint) -> TokenizerConfig:
-    return from_mapping(TokenizerConfig, tokenizer.config["model"], str(tokenizer.path))
+def _beside(
+    tokenizer: Checkpoint, kind: str, model: dict[str, Any], weights: dict[str, Tensor], path: Path, digest: str
+) -> Checkpoint:
+    """A checkpoint as our trainers make them on top of ``tokenizer``."""
+    described = {"model": model, "tokenizer": tokenizer.config["model"]}
+    info = {"source": path.name, "tokenizer_digest": tokenizer.digest}
+    return Checkpoint(kind, described, weights, info, path=path, digest=digest)
 
 
-def _read(path: str | Path, part: str, config: Any) -> Any:
-    try:
-        return config()
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a published AMPLIFY {part}: {error} is missing") from None
-
-
-def _vision(path: str | Path, encoder: nn.Module, weights: str | Path | None) -> dict[str, Tensor]:
+def _vision(path: str | Path, config: VisionConfig, weights: str | Path | None) -> dict[str, Tensor]:
     """The weights of the vision encoder under the names they have in the whole model."""
-    assert isinstance(encoder, ResNet18)
     if weights is None:
         raise CheckpointError(
             f"{path} does not hold its vision encoder; name a file with pretrained resnet18 weights (.safetensors or "
             ".pth): model.vision_encoder.weights=FILE for trainers, --vision_weights FILE for policy.bundle"
         )
+    encoder = ResNet18(config.image_size)
     encoder.load_pretrained(Path(weights))
     return {f"vision_encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}

@@ -21,10 +21,11 @@ from PIL import Image
 from common import cli
 from common.errors import UserError
 from common.files import replacing
+from common.video import write_video
 from tokenizer.multimodal.captions import caption_text, caption_tokens
 from tokenizer.multimodal.dataset import tokens_of_pair
 from tokenizer.multimodal.generation import targets_of
-from tokenizer.multimodal.meaning import Meaning, write_film
+from tokenizer.multimodal.meaning import Meaning
 from tokenizer.multimodal.model import MaskedModel
 from tokenizer.multimodal.rollout import roll_out
 from tokenizer.multimodal.sampling import Sampling
@@ -90,7 +91,7 @@ def main(argv: list[str]) -> None:
         temporary.write_text(json.dumps({"pair": args.pair, "seed": args.seed, "frames": document}, indent=1) + "\n")
     written = [picture, listing]
     if args.frames > 1:
-        write_film(film, rows[1], FILM_RATE)
+        write_video(film, rows[1], FILM_RATE)
         written.append(film)
     print(f"above the true present and next frame, below what was generated: {', '.join(map(str, written))}")
     if CAPTIONS in found[0]:

@@ -5,10 +5,11 @@ in, everything else is refused.
 """
 
 import collections
-import hashlib
 import pathlib
 import pickle
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
-from training.checkpoint import PICKLE_SUFFIXES, CheckpointError
+from training.checkpoint import PICKLE_SUFFIXES, CheckpointError, digest_of
 
 _LET_IN: list[Any] = [
     pathlib.PosixPath,
@@ -42,9 +43,19 @@ def read_published(path: str | Path, part: str) -> tuple[dict[str, Any], str]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no file at {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} cannot be read safely ({reason})") from None
-    if not isinstance(found, dict) or not {"config", "model"} <= set(found):
+    config, weights = (found.get(name) if isinstance(found, dict) else None for name in ("config", "model"))
+    if not isinstance(config, dict) or not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise CheckpointError(f"{path} is not a published AMPLIFY {part}: it has no config or no model")
-    return found, hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    return found, digest_of(Path(path))
+
+
+@contextmanager
+def reading(path: str | Path, part: str) -> Iterator[None]:
+    """Around what looks into a config: what is missing there becomes a CheckpointError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a published AMPLIFY {part}: {error} is missing") from None

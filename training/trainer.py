@@ -8,7 +8,7 @@ import copy
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from math import ceil, cos, isfinite, pi
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from training.data_order import DataOrder
 from training.precision import precision_plugin
 from training.progress import Reporter
 from training.recipe import Batch, Recipe
-from training.schedules import linear_cosine, warm_cosine
+from training.schedules import cosine, linear_cosine, warm_cosine
 from training.stop_signals import stop_signals
 from training.typed_config import to_mapping
 
@@ -120,7 +120,7 @@ class Trainer:
         rate = c.lr * min(1.0, (self.step + 1) / (c.warmup_steps + 1))
         rate *= c.lr_gamma ** sum(self.step >= milestone for milestone in c.lr_milestones)
         if c.lr_schedule == "cosine":
-            rate *= 0.01 + 0.99 * (1 + cos(pi * self.progress())) / 2
+            rate *= cosine(self.progress())
         return rate
 
     # -- training

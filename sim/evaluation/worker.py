@@ -247,7 +247,7 @@ class _Film:
     """
 
     def __init__(self, job: Job, rules: Rules, tell: Callable[[str], None]) -> None:
-        from sim.pictures.video import VideoWriter
+        from common.video import VideoWriter
 
         self._only_failures, self._size = rules.video == "failures", rules.video_size
         self._folder, self._key, self._tell = rules.video_folder, job.key, tell

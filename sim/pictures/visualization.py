@@ -12,11 +12,11 @@ from PIL import Image
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from common.files import replacing
+from common.video import VideoWriter
 from sim.pictures.inputs import Clip, Frame
 from sim.pictures.predictions import Prediction, Predictor, mean_metrics
 from sim.pictures.rerun_recording import RerunRecording
 from sim.pictures.sheet import Sheet
-from sim.pictures.video import VideoWriter
 
 Item = TypeVar("Item")
 FORMATS = ("png", "mp4", "gif", "rrd")

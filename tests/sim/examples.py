@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from common.video import VideoWriter
 from demos.origin import Origin
 from policy.interface import Text
 from sim.evaluation.results import EvaluationSettings
-from sim.pictures.video import VideoWriter
 
 VIEWS = ("agentview", "eye_in_hand")
 

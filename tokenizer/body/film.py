@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
 
-from common.files import replacing
+from common.video import write_video
 from demos.body_motion import JOINTS, PARENTS, BodyMotion
 
 SIDE, METRES = 320, 2.4
@@ -38,15 +38,7 @@ def frame_of(motion: BodyMotion, frame: int) -> np.ndarray:
 
 def film(path: Path, motions: Sequence[BodyMotion]) -> None:
     """Writes an MP4 of the motions one after the other; the short red line is where the head looks."""
-    import imageio_ffmpeg
-
     console = Console(stderr=True)
     frames = [(motion, i) for motion in motions for i in range(len(motion))]
-    with replacing(path) as temporary:
-        encoder = imageio_ffmpeg.write_frames(
-            str(temporary), (2 * SIDE, SIDE), fps=motions[0].frame_rate, output_params=["-f", "mp4"]
-        )
-        encoder.send(None)
-        for motion, i in track(frames, "film", console=console, disable=not console.is_terminal):
-            encoder.send(np.ascontiguousarray(frame_of(motion, i)))
-        encoder.close()
+    shown = track(frames, "film", console=console, disable=not console.is_terminal)
+    write_video(path, (frame_of(motion, i) for motion, i in shown), motions[0].frame_rate)

@@ -1,13 +1,14 @@
 """Films of motions: a MuJoCo model that moves so, seen by a camera that goes along."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from common.files import replacing
 from common.gl import RenderingUnavailable
+from common.video import write_video
 from demos.forward_kinematics import MjcfKinematics
 from demos.motion import Motion
 
@@ -22,9 +23,7 @@ def film(path: Path, motions: Sequence[Motion], model: Path) -> None:
     Raises:
         UserError: the model has other joints, or nothing can be rendered here.
     """
-    import imageio_ffmpeg
     import mujoco
-    import numpy as np
 
     body = MjcfKinematics(model)
     frames = [(motion, frame) for motion in motions for frame in range(len(motion))]
@@ -35,15 +34,14 @@ def film(path: Path, motions: Sequence[Motion], model: Path) -> None:
         renderer = mujoco.Renderer(body.model, HEIGHT, WIDTH)
     except Exception as error:  # MuJoCo has no class of its own for it
         raise RenderingUnavailable.because(str(error)) from None
-    with renderer, replacing(path) as temporary:
-        encoder = imageio_ffmpeg.write_frames(
-            str(temporary), (WIDTH, HEIGHT), fps=motions[0].frame_rate, output_params=["-f", "mp4"]
-        )
-        encoder.send(None)
+
+    def rendered() -> Iterator[np.ndarray]:
         for motion, frame in track(frames, "film", console=console, disable=not console.is_terminal):
             data = body.place(motion, frame)
             mujoco.mj_camlight(body.model, data)
             camera.lookat[:] = motion.root_pos[frame]
             renderer.update_scene(data, camera)
-            encoder.send(np.ascontiguousarray(renderer.render()))
-        encoder.close()
+            yield renderer.render()
+
+    with renderer:
+        write_video(path, rendered(), motions[0].frame_rate)

@@ -6,18 +6,13 @@ What makes no sense is refused when the options are read, not when training is u
 from dataclasses import dataclass
 from typing import Literal
 
-from common.errors import UserError
+from common.errors import require
 from common.joint_map import JointMap
 from tokenizer.fsq import check_codebook_size
 
 Layout = Literal["delta", "state"]
 Smoothing = Literal["off", "renormalise", "source"]
 Quantizer = Literal["ema_reset", "ema", "reset", "orig", "fsq", "residual"]
-
-
-def _refuse(unless: bool, message: str) -> None:
-    if not unless:
-        raise UserError(message)
 
 
 @dataclass(frozen=True)
@@ -41,12 +36,12 @@ class FeatureConfig:
     offset: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        _refuse(
+        require(
             self.layout == "state" or not self.prefer_expmap,
             "prefer_expmap=true needs layout=state: the delta layout holds no quaternion that it could replace",
         )
         both = self.real_dof is not None and self.sim_to_real_idx is not None
-        _refuse(both or not self.apply_sim_to_real_map, "apply_sim_to_real_map=true needs real_dof and sim_to_real_idx")
+        require(both or not self.apply_sim_to_real_map, "apply_sim_to_real_map=true needs real_dof and sim_to_real_idx")
         self.joint_map()
 
     def joint_map(self) -> JointMap | None:
@@ -101,21 +96,21 @@ class JointTokenizerConfig:
 
     def __post_init__(self) -> None:
         for name in ("window_size", "code_dim", "nb_code", "down_t", "width", "depth", "dilation_growth_rate"):
-            _refuse(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1")
-        _refuse(self.stride_t == 2, f"stride_t is {self.stride_t}; decoding doubles the frames, so only 2 fits")
-        _refuse(
+            require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1")
+        require(self.stride_t == 2, f"stride_t is {self.stride_t}; decoding doubles the frames, so only 2 fits")
+        require(
             self.window_size % self.frames_per_code == 0,
             f"window_size is {self.window_size}; it must be a multiple of 2 ** down_t = {self.frames_per_code}",
         )
-        _refuse(
+        require(
             self.vq_norm != "GN" or self.width % 32 == 0, f"vq_norm=GN needs a width that 32 divides, not {self.width}"
         )
         for name in ("mu", "beta", "loss_vel", "commit"):
-            _refuse(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
-        _refuse(self.mu < 1, f"mu is {self.mu}; it must be less than 1")
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
+        require(self.mu < 1, f"mu is {self.mu}; it must be less than 1")
         share = self.reset_share
-        _refuse(share is None or 0 < share < 1, f"reset_share is {share}; it must be between 0 and 1, or null")
-        _refuse(
+        require(share is None or 0 < share < 1, f"reset_share is {share}; it must be between 0 and 1, or null")
+        require(
             self.quantizer != "residual" or self.quantizer_layers > 0,
             f"quantizer_layers is {self.quantizer_layers}; it must be at least 1",
         )

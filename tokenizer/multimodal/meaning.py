@@ -9,7 +9,6 @@ import torch
 from PIL import Image, ImageDraw
 
 from common.errors import UserError
-from common.files import replacing
 from tokenizer.multimodal.canvas import to_images
 from tokenizer.multimodal.coordinates import decoded_coordinates
 from tokenizer.multimodal.image_tokenizers import ImageTokenizer, open_image_tokenizer
@@ -66,18 +65,3 @@ class Meaning:
             box = (x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS)
             draw.ellipse(box, fill=_JOINT if there else _HIDDEN)
         return np.asarray(picture)
-
-
-def write_film(path: Path, frames: list[np.ndarray], rate: float) -> None:
-    """Writes an MP4 of frames (h, w, 3) uint8 at ``rate`` a second."""
-    import imageio_ffmpeg
-
-    height, width = frames[0].shape[:2]
-    with replacing(path) as temporary:
-        encoder = imageio_ffmpeg.write_frames(
-            str(temporary), (width, height), fps=rate, output_params=["-f", "mp4"], macro_block_size=2
-        )
-        encoder.send(None)
-        for frame in frames:
-            encoder.send(np.ascontiguousarray(frame))
-        encoder.close()

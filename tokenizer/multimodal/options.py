@@ -8,16 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, require
 
 Range = int | tuple[int, int]
 IMAGE_IDS = 64_000
 """Ids of the Cosmos image tokenizer."""
-
-
-def _refuse(unless: bool, message: str) -> None:
-    if not unless:
-        raise UserError(message)
 
 
 @dataclass(frozen=True)
@@ -54,29 +49,29 @@ class MaskedModelConfig:
 
     def __post_init__(self) -> None:
         count = len(self.modalities)
-        _refuse(count > 0, "modalities is empty; name at least one")
-        _refuse(len(set(self.modalities)) == count, f"modalities {list(self.modalities)} names one twice")
+        require(count > 0, "modalities is empty; name at least one")
+        require(len(set(self.modalities)) == count, f"modalities {list(self.modalities)} names one twice")
         for name in ("vocab_sizes", "ids", "flags", "max_seq_lens", "input_alphas", "target_alphas"):
             entries = len(getattr(self, name))
-            _refuse(entries == count, f"{name} has {entries} entries, there are {count} modalities")
+            require(entries == count, f"{name} has {entries} entries, there are {count} modalities")
         for name in ("vocab_sizes", "ids", "max_seq_lens"):
-            _refuse(min(getattr(self, name)) > 0, f"{name} is {list(getattr(self, name))}; all must be at least 1")
+            require(min(getattr(self, name)) > 0, f"{name} is {list(getattr(self, name))}; all must be at least 1")
         for modality, size, ids in zip(self.modalities, self.vocab_sizes, self.ids, strict=True):
-            _refuse(ids <= size, f"{modality} has {ids} ids, its vocab_sizes entry is only {size}")
+            require(ids <= size, f"{modality} has {ids} ids, its vocab_sizes entry is only {size}")
         for modality, flags, length in zip(self.modalities, self.flags, self.max_seq_lens, strict=True):
-            _refuse(0 <= flags <= length, f"flags of {modality} is {flags}; it must be between 0 and {length}")
+            require(0 <= flags <= length, f"flags of {modality} is {flags}; it must be between 0 and {length}")
         for name in ("input_alphas", "target_alphas"):
             alphas = getattr(self, name)
-            _refuse(
+            require(
                 min(alphas) >= 0 < max(alphas), f"{name} is {list(alphas)}; none may be negative, one must not be 0"
             )
         for name in ("input_tokens_range", "target_tokens_range"):
             least, most = bounds(getattr(self, name))
-            _refuse(0 < least <= most, f"{name} is [{least}, {most}]; it must be least and most, from 1 on")
+            require(0 < least <= most, f"{name} is [{least}, {most}]; it must be least and most, from 1 on")
         for name in ("dim", "enc_depth", "dec_depth", "head_dim", "mlp_ratio"):
-            _refuse(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
-        _refuse(self.dim % self.head_dim == 0, f"dim is {self.dim}; it must be a multiple of head_dim {self.head_dim}")
-        _refuse(self.dim % 2 == 0, f"dim is {self.dim}; it must be even")
+            require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
+        require(self.dim % self.head_dim == 0, f"dim is {self.dim}; it must be a multiple of head_dim {self.head_dim}")
+        require(self.dim % 2 == 0, f"dim is {self.dim}; it must be even")
 
     @property
     def vocab_size(self) -> int:
@@ -89,7 +84,7 @@ class MaskedModelConfig:
         Raises:
             UserError: this model does not know it.
         """
-        _refuse(
+        require(
             modality in self.modalities,
             f"there is no modality {modality!r}; this model has {', '.join(self.modalities)}",
         )
@@ -113,7 +108,7 @@ class MaskedModelConfig:
         """
         number, at = self.index(modality), f"{where}: " if where else ""
         length, limits = self.max_seq_lens[number], self.limits(number)
-        _refuse(tokens.shape[-1] == length, f"{at}{tokens.shape[-1]} tokens of {modality}, this model takes {length}")
+        require(tokens.shape[-1] == length, f"{at}{tokens.shape[-1]} tokens of {modality}, this model takes {length}")
         wrong = (tokens < 0) | (tokens >= limits)
         if wrong.any():
             place = np.argwhere(wrong)[0]

@@ -7,16 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from common.conventions import HORIZON, VIEWS
-from common.errors import UserError
+from common.errors import require
 from tokenizer.fsq import LEVELS, actual_codebook_size, check_codebook_size
 
 Decoding = Literal["argmax", "expectation"]
 """How a distribution over motion classes becomes a motion: its likeliest class, or its mean."""
-
-
-def _refuse(unless: bool, message: str) -> None:
-    if not unless:
-        raise UserError(message)
 
 
 @dataclass(frozen=True)
@@ -40,9 +35,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for name in ("focal_gamma", "focal_alpha", "class_weight_strength", "class_weight_power"):
-            _refuse(getattr(self, name) >= 0, f"loss.{name} is {getattr(self, name)}; it must not be negative")
+            require(getattr(self, name) >= 0, f"loss.{name} is {getattr(self, name)}; it must not be negative")
         weight = self.codebook_diversity_weight
-        _refuse(weight >= 0, f"loss.codebook_diversity_weight is {weight}; it must not be negative")
+        require(weight >= 0, f"loss.codebook_diversity_weight is {weight}; it must not be negative")
 
 
 @dataclass(frozen=True)
@@ -92,36 +87,36 @@ class TokenizerConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
-        _refuse(
+        require(
             self.causal_encoder in (True, False, "diag"),
             f"causal_encoder is {self.causal_encoder!r}; use true, false or diag",
         )
-        _refuse(self.decode in ("argmax", "expectation"), f"decode is {self.decode!r}; use argmax or expectation")
-        _refuse(len(set(self.views)) == len(self.views) > 0, f"views {list(self.views)} must be one or more, each once")
+        require(self.decode in ("argmax", "expectation"), f"decode is {self.decode!r}; use argmax or expectation")
+        require(len(set(self.views)) == len(self.views) > 0, f"views {list(self.views)} must be one or more, each once")
         for view in self.views:
-            _refuse(view in self.loss_weights, f"loss_weights has no entry for the view {view!r}")
-            _refuse(self.loss_weights[view] >= 0, f"loss_weights of {view!r} is negative")
+            require(view in self.loss_weights, f"loss_weights has no entry for the view {view!r}")
+            require(self.loss_weights[view] >= 0, f"loss_weights of {view!r} is negative")
         for view, scale in self.motion_scales.items():
-            _refuse(scale > 0, f"motion_scales of {view!r} is {scale}; it must be above 0")
+            require(scale > 0, f"motion_scales of {view!r} is {scale}; it must be above 0")
         for name in ("num_tracks", "hidden_dim", "num_heads", "num_layers", "decoder_mlp_hidden_dim"):
-            _refuse(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1")
+            require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("true_horizon", "track_pred_horizon"):
-            _refuse(getattr(self, name) > 1, f"{name} is {getattr(self, name)}; a motion has at least 2 points")
-        _refuse(
+            require(getattr(self, name) > 1, f"{name} is {getattr(self, name)}; a motion has at least 2 points")
+        require(
             self.hidden_dim % self.num_heads == 0,
             f"hidden_dim {self.hidden_dim} cannot be divided among {self.num_heads} heads",
         )
-        _refuse(min(self.img_shape) > 0, f"img_shape is {list(self.img_shape)}; sizes must be at least 1")
-        _refuse(
+        require(min(self.img_shape) > 0, f"img_shape is {list(self.img_shape)}; sizes must be at least 1")
+        require(
             all(side > 0 and side % 2 for side in self.rel_cls_img_size),
             f"rel_cls_img_size is {list(self.rel_cls_img_size)}; both sizes must be odd, so that there is a middle",
         )
-        _refuse(0 <= self.attn_pdrop < 1, f"attn_pdrop is {self.attn_pdrop}; it must be at least 0 and less than 1")
+        require(0 <= self.attn_pdrop < 1, f"attn_pdrop is {self.attn_pdrop}; it must be at least 0 and less than 1")
         for name in ("z_noise_std", "decoder_pos_scale"):
-            _refuse(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
         check_codebook_size(self.codebook_size)
-        _refuse(self.cond_on_img or not self.cond_cls, "cond_cls=true needs cond_on_img=true")
-        _refuse(
+        require(self.cond_on_img or not self.cond_cls, "cond_cls=true needs cond_on_img=true")
+        require(
             not self.cond_on_img or self.vision_image_size >= 32,
             f"vision_image_size is {self.vision_image_size}; the smallest image that gives a token is 32",
         )

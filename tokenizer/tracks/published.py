@@ -10,8 +10,8 @@ from torch import Tensor
 from common.errors import UserError
 from tokenizer.tracks.options import LossConfig, TokenizerConfig
 from training import checkpoint
-from training.checkpoint import Checkpoint, CheckpointError
-from training.published_file import is_published, read_published
+from training.checkpoint import Checkpoint
+from training.published_file import is_published, read_published, reading
 
 _SAME_NAME = (
     *("num_tracks", "true_horizon", "track_pred_horizon", "interp_method", "hidden_dim", "num_heads", "num_layers"),
@@ -72,10 +72,8 @@ def read_tokenizer(path: str | Path) -> Checkpoint:
     if not is_published(path):
         return checkpoint.read(path, "motion_tokenizer")
     found, digest = read_published(path, "motion tokenizer")
-    try:
+    with reading(path, "motion tokenizer"):
         config = tokenizer_config(found["config"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a published AMPLIFY motion tokenizer: {error} is missing") from None
     info = {"source": Path(path).name}
     described = {"model": config.to_dict()}
     return Checkpoint(

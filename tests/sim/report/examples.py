@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import repeat
+from common.video import VideoWriter
 from sim.evaluation.prediction_log import PredictionLog
 from sim.evaluation.results import EpisodeResult, EvaluationSettings, Results
 from sim.evaluation.worker import Job, Observation, poster_path, video_path
 from sim.pictures.poster import save_poster
-from sim.pictures.video import VideoWriter
 from tests.sim.examples import ShiftsRight
 
 SETTINGS = EvaluationSettings(

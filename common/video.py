@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -80,6 +80,22 @@ class VideoWriter:
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], frames_per_second: float) -> None:
+    """An MP4 of frames ``(h, w, 3)`` uint8, which need not be known beforehand: whole, or not there at all.
+
+    Raises:
+        OSError: it could not be written, most likely because the disk is full.
+    """
+    writer = VideoWriter(path, frames_per_second)
+    try:
+        for frame in frames:
+            writer.add(frame)
+    except BaseException:
+        writer.discard()
+        raise
+    writer.keep(path)
 
 
 def _whole(video: Path) -> bool:

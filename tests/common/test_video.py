@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.pictures.video import VideoWriter
+from common.video import VideoWriter
 
 
 def write(path: Path, frames: int = 12, gif: bool = False) -> None:
