@@ -14,6 +14,7 @@ from itertools import islice
 import torch
 
 from common import cli
+from demos.roots import DataRoots
 from tokenizer.multimodal.image_tokenizers import open_image_tokenizer
 from tokenizer.multimodal.pipeline import Pipeline
 from tokenizer.multimodal.sources import open_source
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("videos", metavar="VIDEOS", help="a folder, or demonstrations, e.g. [libero_object:traj0.5]")
     parser.add_argument("--images", required=True, metavar="TOKENIZER", help="image tokenizer")
     parser.add_argument("--count", type=cli.positive, default=20, metavar="N", help="videos at most (default 20)")
-    parser.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
+    DataRoots.add_options(parser, tracks=False)
     args = parser.parse_args(argv)
 
     torch.set_num_threads(1)

@@ -24,16 +24,15 @@ from torch import Tensor
 
 from common.cli import CommandParser, run
 from demos.packed_tracks import PackedTracks
+from demos.roots import DataRoots
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import motion_classes, points_to_velocities
 from tokenizer.tracks.options import TokenizerConfig
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 
 
-def loader(datasets: str, demos_root: str, tracks_root: str, seconds: float, batch: int) -> None:
+def loader(datasets: str, roots: DataRoots, seconds: float, batch: int) -> None:
     """Prints samples a second of both ways, and their ratio."""
-    roots = TrainingConfig(run_name="", train_datasets=(), demos_root=demos_root, tracks_root=tracks_root)
     frames = track_frames(roots, datasets, TokenizerConfig())
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -171,8 +170,7 @@ def main(argv: list[str]) -> None:
     parser = CommandParser("benchmarks.tokenizer", __doc__)
     parser.add_argument("what", nargs="*", metavar="what", default=["step"], help="loader step")
     parser.add_argument("--datasets", default="[libero_10:traj1]", help="demonstrations with tracks, for loader")
-    parser.add_argument("--demos-root", default="data/demos", metavar="DIR")
-    parser.add_argument("--tracks-root", default="data/tracks", metavar="DIR")
+    DataRoots.add_options(parser)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each way of loader")
     parser.add_argument("--width", type=int, default=768, help="of the model, for step")
     parser.add_argument("--batch", type=int, default=8, help="of step")
@@ -184,7 +182,7 @@ def main(argv: list[str]) -> None:
     if unknown := set(args.what) - {"loader", "step"}:
         parser.error(f"no benchmark {', '.join(unknown)}; there are loader and step")
     if "loader" in args.what:
-        loader(args.datasets, args.demos_root, args.tracks_root, args.seconds, 96)
+        loader(args.datasets, DataRoots.of_options(args), args.seconds, 96)
     if "step" in args.what:
         largest = max(args.points), max(args.horizons)
         sizes = [largest]

@@ -45,6 +45,11 @@ def not_negative(text: str) -> int:
     return int(text)
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``, for commands that compute with torch on the CPU unless told otherwise."""
+    parser.add_argument("--device", default="cpu", help="of torch (default cpu)")
+
+
 def in_a_line(error: OSError) -> str:
     """What the system refused, and where.
 

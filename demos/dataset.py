@@ -171,6 +171,10 @@ class FrameDataset:
         """The images (b, v, h, w, 3) uint8 of b frames alone, when ``keys`` has images."""
         return self._images_at(np.asarray(indices))
 
+    def tracks_in_batch(self, indices: np.ndarray) -> np.ndarray:
+        """The tracks (b, v, t, n, 2) float32 of b frames alone, when ``keys`` has tracks."""
+        return self._tracks_from(np.asarray(indices))[0]
+
     def _choose(
         self, spec: str | Iterable[str], root: Path, tracks_root: Path, method: str
     ) -> Iterable[tuple[Path, Path, int]]:

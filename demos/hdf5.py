@@ -326,15 +326,18 @@ class DemoReader:
         _, height, width, _ = self._dataset(index, f"{view}_rgb").shape
         return height, width
 
+    def has(self, index: int, name: str) -> bool:
+        """Whether an episode has one of the ``ARRAYS`` that are optional."""
+        return ARRAYS[name].key in self._data[self.names[index]]
+
     def episode(self, index: int, frames: slice = slice(None)) -> Episode:
         """An episode, or the ``frames`` of it, in memory."""
-        demo = self._data[self.names[index]]
         arrays = {
             name: self.read(index, name, frames)
             for name, array in ARRAYS.items()
-            if array.key in demo or not array.optional
+            if not array.optional or self.has(index, name)
         }
-        return Episode(**arrays, attributes=dict(demo.attrs))
+        return Episode(**arrays, attributes=self.attributes_of(index))
 
     def read(self, index: int, name: str, frames: slice | int = slice(None)) -> np.ndarray:
         """The ``frames`` of one of an episode's ``ARRAYS``; images upright."""

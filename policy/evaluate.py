@@ -17,6 +17,7 @@ from common import cli
 from common.errors import UserError
 from common.files import replacing
 from demos.dataset import FrameDataset
+from demos.roots import DataRoots
 from policy import DEFAULT_BUNDLE, load_policy
 from policy.amplify import Amplify
 from policy.forward_measures import forward_measures
@@ -65,10 +66,9 @@ def main(argv: list[str]) -> None:
     parser = cli.CommandParser("policy.evaluate", __doc__)
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_BUNDLE, metavar="FILE", help="bundle")
     parser.add_argument("--datasets", required=True, help="demonstrations, e.g. [libero_10:traj-0.1]; see demos.spec")
-    parser.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
-    parser.add_argument("--tracks-root", default="data/tracks", metavar="DIR", help="default data/tracks")
+    DataRoots.add_options(parser)
     parser.add_argument("--frames", type=cli.positive, default=512, metavar="N", help="spread evenly (default 512)")
-    parser.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    cli.add_device(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write everything as JSON")
     args = parser.parse_args(argv)
     policy = load_policy(args.checkpoint, device=args.device)

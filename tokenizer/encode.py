@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import track
 
 from common import cli
+from demos.roots import DataRoots
 from tokenizer.tracks.encoding import codes_file, is_written, tasks_of, write_codes
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 
 
 def main(argv: list[str]) -> None:
@@ -24,15 +24,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a track tokenizer")
     parser.add_argument("datasets", metavar="DATASETS", help="demonstrations, e.g. [libero_10:traj1]")
     parser.add_argument("--out", type=Path, default=Path("data/codes"), metavar="DIR", help="default data/codes")
-    parser.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
-    parser.add_argument("--tracks-root", default="data/tracks", metavar="DIR", help="default data/tracks")
-    parser.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    DataRoots.add_options(parser)
+    cli.add_device(parser)
     args = parser.parse_args(argv)
 
     digest = read_tokenizer(args.checkpoint).digest
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
-    roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
-    frames = track_frames(roots, args.datasets, model.config)
+    frames = track_frames(DataRoots.of_options(args), args.datasets, model.config)
     tasks = [(codes_file(args.out, episodes[0].file), episodes) for episodes in tasks_of(frames)]
     missing = [(path, episodes) for path, episodes in tasks if not is_written(path, digest, episodes)]
 

@@ -16,6 +16,7 @@ from rich.progress import track
 
 from common import cli
 from common.files import replacing
+from demos.roots import DataRoots
 from tokenizer.joints.clips import read_clips
 from tokenizer.joints.code_files import encoded, write_codes
 from tokenizer.joints.codes import sliding_codes
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a joint tokenizer")
     parser.add_argument("datasets", metavar="DATASETS", help="motions: a file, a folder, or [libero_goal:traj1]")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="codes.json, or with --sliding an .npz")
-    parser.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
+    DataRoots.add_options(parser, tracks=False)
     parser.add_argument("--motions", metavar="NUMBERS", help="which of them: 0,2,5-12 or names; all by default")
     parser.add_argument("--sliding", action="store_true", help="of the window at every frame")
     args = parser.parse_args(argv)

@@ -22,6 +22,7 @@ from rich.progress import track
 
 from common import cli
 from common.errors import UserError
+from demos.roots import DataRoots
 from tokenizer.multimodal.captions import LENGTH, Blip
 from tokenizer.multimodal.coordinates import BINS
 from tokenizer.multimodal.frame_pairs import THRESHOLD
@@ -49,8 +50,8 @@ def parser() -> cli.CommandParser:
         "--without", default="", metavar="NAMES", help="leave out coords, captions, or coords,captions"
     )
     command.add_argument("--split", choices=("video", "pair"), default="video", help="what is held out whole (video)")
-    command.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
-    command.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    DataRoots.add_options(command, tracks=False)
+    cli.add_device(command)
     return command
 
 

@@ -12,29 +12,27 @@ from pathlib import Path
 
 from common import cli
 from common.files import replacing
+from demos.roots import DataRoots
 from tokenizer.tracks.evaluation import DECODINGS, evaluate
 from tokenizer.tracks.metrics import metrics_text
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 
 
 def main(argv: list[str]) -> None:
     parser = cli.CommandParser("tokenizer.evaluate", __doc__)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a track tokenizer")
     parser.add_argument("datasets", metavar="DATASETS", help="demonstrations, e.g. [libero_10:traj-0.1]")
-    parser.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
-    parser.add_argument("--tracks-root", default="data/tracks", metavar="DIR", help="default data/tracks")
+    DataRoots.add_options(parser)
     parser.add_argument("--frames", type=cli.positive, default=512, metavar="N", help="spread evenly (default 512)")
-    parser.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    cli.add_device(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="default CHECKPOINT with .evaluation.json as suffix")
     args = parser.parse_args(argv)
 
     found = read_tokenizer(args.checkpoint)
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
-    roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
-    frames = track_frames(roots, args.datasets, model.config)
+    frames = track_frames(DataRoots.of_options(args), args.datasets, model.config)
     measures = evaluate(model, frames, args.frames)
 
     count = min(args.frames, len(frames))

@@ -14,6 +14,7 @@ from pathlib import Path
 from common import cli
 from common.files import replacing
 from demos.forward_kinematics import forward_kinematics
+from demos.roots import DataRoots
 from tokenizer.joints.clips import read_clips
 from tokenizer.joints.evaluation import evaluate
 from tokenizer.joints.model import KIND, JointTokenizer
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> None:
     parser = cli.CommandParser("tokenizer.evaluate_joints", __doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="joint tokenizers")
     parser.add_argument("datasets", metavar="DATASETS", help="motions, e.g. [libero_goal:traj-0.25] or walk.npy")
-    parser.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
+    DataRoots.add_options(parser, tracks=False)
     parser.add_argument("--motions", metavar="NUMBERS", help="which of them: 0,2,5-12 or names; all by default")
     parser.add_argument("--model", metavar="FILE", help="MJCF of the body, or panda: places are measured too")
     parser.add_argument("--site", metavar="NAME", help="of the model: its end effector")

@@ -41,7 +41,7 @@ def parser() -> cli.CommandParser:
     command.add_argument("--limit", type=cli.positive, help="pairs, spread evenly (default all)")
     command.add_argument("--seed", type=cli.not_negative, default=0, help="default 0")
     command.add_argument("--out", type=Path, metavar="FILE", help="default CHECKPOINT with .evaluation.json as suffix")
-    command.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    cli.add_device(command)
     return command
 
 

@@ -55,7 +55,7 @@ def parser() -> cli.CommandParser:
     )
     command.add_argument("--seed", type=cli.not_negative, default=0, help="default 0")
     command.add_argument("--out", type=Path, default=Path("generated"), metavar="NAME", help="default generated")
-    command.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    cli.add_device(command)
     return command
 
 

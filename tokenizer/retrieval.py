@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from demos.dataset import FrameDataset
-from tokenizer.tracks.evaluation import encoder_inputs
+from tokenizer.tracks.evaluation import encoder_inputs_at
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
 
@@ -23,10 +23,9 @@ class Moment(NamedTuple):
 @torch.no_grad()
 def token_vectors(model: MotionTokenizer, frames: FrameDataset, numbers: np.ndarray) -> np.ndarray:
     """Frame numbers (b,) -> (b, s, d): the vectors of the codes of the motion that follows each."""
-    device = next(model.parameters()).device
     parts = []
     for start in range(0, len(numbers), BATCH):
-        points, images = encoder_inputs(frames.frames_in_batch(numbers[start : start + BATCH]), device)
+        points, images = encoder_inputs_at(model, frames, numbers[start : start + BATCH])
         parts.append(model.encode(points_to_velocities(points), images)[0].cpu().numpy())
     return np.concatenate(parts)
 

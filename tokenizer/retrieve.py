@@ -22,12 +22,12 @@ from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from common.files import replacing
 from demos.dataset import FrameDataset
+from demos.roots import DataRoots
 from tokenizer.retrieval import BATCH, Moment, nearest, token_vectors
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.overlay import contact_sheet
 from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 
 
 def parser() -> cli.CommandParser:
@@ -41,9 +41,8 @@ def parser() -> cli.CommandParser:
     command.add_argument("--count", type=cli.positive, default=8, help="moments to find (default 8)")
     command.add_argument("--stride", type=cli.positive, default=4, help="search every so many frames (default 4)")
     command.add_argument("--out", type=Path, default=Path("nearest"), metavar="NAME", help="writes NAME.png, NAME.json")
-    command.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
-    command.add_argument("--tracks-root", default="data/tracks", metavar="DIR", help="default data/tracks")
-    command.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    DataRoots.add_options(command)
+    cli.add_device(command)
     return command
 
 
@@ -51,7 +50,7 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     digest = read_tokenizer(args.checkpoint).digest
     model = MotionTokenizer.load(args.checkpoint).to(args.device)
-    roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
+    roots = DataRoots.of_options(args)
     frames, asked = (track_frames(roots, spec, model.config, with_images=True) for spec in (args.datasets, args.query))
     query = _frame_at(asked, args.demo, args.second)
     numbers = np.arange(0, len(frames), args.stride)

@@ -29,6 +29,7 @@ from common.errors import UserError
 from common.files import replacing
 from demos.dataset import FrameDataset
 from demos.phases import Segment
+from demos.roots import DataRoots
 from tokenizer.segmentation.cutting import Cutting, confidence
 from tokenizer.segmentation.episodes import EnergyOptions, Series, series_of
 from tokenizer.segmentation.picture import picture
@@ -37,7 +38,6 @@ from tokenizer.segmentation.thresholds import best_by_score, best_without_truth,
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.published import read_tokenizer
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 
 PICTURED = 10
 """Images in a picture."""
@@ -67,9 +67,8 @@ def parser() -> cli.CommandParser:
     command.add_argument("--gaps", type=float, default=0.3, help="seconds of stillness that are an action (0: none)")
     command.add_argument("--align", choices=("center", "laps"), default="center", help="where cuts are put")
     command.add_argument("--out", type=Path, default=Path("segments"), metavar="DIR", help="default segments")
-    command.add_argument("--demos-root", default="data/demos", metavar="DIR", help="default data/demos")
-    command.add_argument("--tracks-root", default="data/tracks", metavar="DIR", help="default data/tracks")
-    command.add_argument("--device", default="cpu", help="of torch (default cpu)")
+    DataRoots.add_options(command)
+    cli.add_device(command)
     return command
 
 
@@ -85,7 +84,7 @@ def main(argv: list[str]) -> None:
         smoothing=args.smoothing,
         gate=args.gate,
     )
-    roots = TrainingConfig(run_name="", train_datasets=(), demos_root=args.demos_root, tracks_root=args.tracks_root)
+    roots = DataRoots.of_options(args)
 
     def read(datasets: str) -> tuple[FrameDataset, list[Series]]:
         console = Console(stderr=True)

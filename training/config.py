@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from demos.roots import DataRoots
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -15,8 +17,8 @@ class TrainingConfig:
     train_datasets: tuple[str, ...]
     """for example [libero_10:traj0.9]; see demos.spec"""
     val_datasets: tuple[str, ...] = ()
-    demos_root: str = "data/demos"
-    tracks_root: str = "data/tracks"
+    demos_root: str = str(DataRoots.demos)
+    tracks_root: str = str(DataRoots.tracks)
     runs_root: str = "runs"
     batch_size: int = 256
     """samples an optimisation step, over all devices"""
@@ -75,6 +77,11 @@ class TrainingConfig:
     wandb_project: str = "amplify"
     wandb_entity: str | None = None
     wandb_group: str | None = None
+
+    @property
+    def data_roots(self) -> DataRoots:
+        """The folders that datasets are read from."""
+        return DataRoots(self.demos_root, self.tracks_root)
 
     @property
     def effective_precision(self) -> Literal["bf16-mixed", "16-mixed", "32-true"]:

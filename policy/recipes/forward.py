@@ -68,7 +68,7 @@ class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
         frames = FrameDataset(
             datasets, root=c.demos_root, tracks_root=c.tracks_root, keys={"images", "text"}, views=views
         )
-        tracks = track_frames(c, datasets, self.tokenizer.config)
+        tracks = track_frames(c.data_roots, datasets, self.tokenizer.config)
         check_same_episodes(frames, tracks)
         codes = CodeCache.of(c).encode(tracks, self.tokenizer, self.tokenizer_checkpoint.digest)
         return ForwardData(frames, tracks, codes, prepare_texts(self.model.text_encoder, frames.texts, c.tracks_root))

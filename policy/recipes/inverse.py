@@ -93,7 +93,7 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         """Codes (sources, frames, codes), those of run time last."""
         c, cache, sources = self.config, CodeCache.of(self.config), []
         if c.code_source in ("tokenizer", "mixed"):
-            tracks = track_frames(c, datasets, self.tokenizer.config, mode="action")
+            tracks = track_frames(c.data_roots, datasets, self.tokenizer.config, mode="action")
             check_same_episodes(frames, tracks)
             sources.append(cache.encode(tracks, self.tokenizer, self.tokenizer_checkpoint.digest))
         if c.code_source in ("forward", "mixed"):

@@ -111,7 +111,8 @@ def rerender_episode(settings: RerenderingSettings, task: benchmark.Task, index:
     rng = np.random.default_rng([settings.seed, seed])
     with varied(env.model, rng, Variation()) if settings.varied else nullcontext():
         episode, tracks = demonstrate.render(env, take, seed)
-    episode = replace(episode, attributes={**episode.attributes, "rendered_from": name})
+    kept = {key: source.attributes[key] for key in ("phase_names",) if key in source.attributes}  # of its own phases
+    episode = replace(episode, attributes={**episode.attributes, **kept, "rendered_from": name})
     writer = DemoWriter(demo_path(settings.out, settings.dataset, task), header_of(env))
     store_episode(writer, settings.out / "tracks", episode, tracks, env.image_size)
 

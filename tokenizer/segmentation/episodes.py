@@ -13,7 +13,7 @@ from demos.hdf5 import DemoReader
 from demos.phases import PHASES, Segment, phase_segments
 from tokenizer.segmentation.cutting import Cutting, cut
 from tokenizer.segmentation.energy import Measure, Source, smoothed, stands_still, token_energy, velocity_energy
-from tokenizer.tracks.evaluation import encoder_inputs
+from tokenizer.tracks.evaluation import encoder_inputs_at
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import expected_velocities, points_to_velocities
 
@@ -78,11 +78,10 @@ class Series:
 @torch.no_grad()
 def series_of(model: MotionTokenizer, frames: FrameDataset, episode: EpisodeRef, options: EnergyOptions) -> Series:
     """Encodes the windows of an episode, which start at every ``stride``-th frame."""
-    device = next(model.parameters()).device
     starts = episode.first_frame + np.arange(0, episode.steps, options.stride)
     energies, speeds = [], []
     for first in range(0, len(starts), BATCH):
-        points, images = encoder_inputs(frames.frames_in_batch(starts[first : first + BATCH]), device)
+        points, images = encoder_inputs_at(model, frames, starts[first : first + BATCH])
         velocities = points_to_velocities(points)
         energy = _energy(model, velocities, images, options)
         if options.gate:
@@ -128,8 +127,7 @@ def _decoded(model: MotionTokenizer, codes: Tensor) -> Tensor:
 def true_segments(episode: EpisodeRef) -> list[tuple[str, Segment]] | None:
     """What the hand did, in seconds, as the demonstration file has it."""
     with DemoReader(episode.file) as reader:
-        phases = reader.episode(episode.index, slice(0, 0)).phases
-        if phases is None:
+        if not reader.has(episode.index, "phases"):
             return None
         phases = reader.read(episode.index, "phases")
         names = str(reader.attributes_of(episode.index).get("phase_names", ",".join(PHASES))).split(",")

@@ -11,7 +11,7 @@ from torch import Tensor
 from common.errors import UserError
 from common.files import replacing
 from demos.dataset import EpisodeRef, FrameDataset
-from tokenizer.tracks.evaluation import encoder_inputs
+from tokenizer.tracks.evaluation import encoder_inputs_at
 from tokenizer.tracks.model import MotionTokenizer
 from tokenizer.tracks.motion import points_to_velocities
 
@@ -21,8 +21,7 @@ BATCH = 256
 @torch.no_grad()
 def codes_of_frames(model: MotionTokenizer, frames: FrameDataset, indices: np.ndarray) -> Tensor:
     """Frame numbers (b,) -> (b, s) int64: the codes of the motion after each of these frames."""
-    device = next(model.parameters()).device
-    points, images = encoder_inputs(frames.frames_in_batch(indices), device)
+    points, images = encoder_inputs_at(model, frames, indices)
     return model.encode(points_to_velocities(points), images)[1]
 
 

@@ -1,5 +1,6 @@
 """How much motion survives a tokenizer: trajectories encoded into codes and decoded again, beside the true ones."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,21 @@ from tokenizer.tracks.options import Decoding
 DECODINGS: tuple[Decoding, ...] = ("argmax", "expectation")
 
 
-def encoder_inputs(batch: dict[str, Any], device: torch.device | str) -> tuple[Tensor, Tensor | None]:
+def encoder_inputs(batch: Mapping[str, Any], device: torch.device | str) -> tuple[Tensor, Tensor | None]:
     """Trajectories (b, v, t, n, 2), and images (b, v, h, w, 3) in [0, 1] where there are any, of a batch of frames."""
     points = torch.as_tensor(batch["tracks"]).to(device)
     images = batch.get("images")
     return points, None if images is None else torch.as_tensor(images).to(device).float() / 255
+
+
+def encoder_inputs_at(
+    model: MotionTokenizer, frames: FrameDataset, indices: np.ndarray
+) -> tuple[Tensor, Tensor | None]:
+    """The same of frames (b,) of a dataset, which may have more than ``model`` looks at, on the model's device."""
+    batch = {"tracks": frames.tracks_in_batch(indices)}
+    if model.config.cond_on_img:
+        batch["images"] = frames.images_in_batch(indices)
+    return encoder_inputs(batch, next(model.parameters()).device)
 
 
 @torch.no_grad()
@@ -30,14 +41,14 @@ def evaluate(
     """Measures on ``samples`` of the frames, spread evenly, by name: for each decoding all of the reference's, over all
     views and of each, beside those of standing still; and as ``codes`` how the codes are used.
     """
-    c, device = model.config, next(model.parameters()).device
+    c = model.config
     model.eval()
     picks = np.unique(np.linspace(0, len(frames) - 1, min(samples, len(frames))).astype(np.int64))
     batches = [picks[start : start + batch_size] for start in range(0, len(picks), batch_size)]
     parts: dict[str, list[dict[str, float]]] = {decoding: [] for decoding in DECODINGS}
     counts = torch.zeros(c.actual_codebook_size, dtype=torch.long)
     for indices in batches:
-        points, images = encoder_inputs(frames.frames_in_batch(indices), device)
+        points, images = encoder_inputs_at(model, frames, indices)
         codes, code_indices = model.encode(points_to_velocities(points), images)
         counts += torch.bincount(code_indices.flatten(), minlength=len(counts)).cpu()
         for decoding in DECODINGS:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from common.errors import UserError
 from demos.dataset import FrameDataset
 from demos.packed_tracks import PackedTracks
+from demos.roots import DataRoots
 from demos.spec import Mode
 from tokenizer.code_usage import code_usage
 from tokenizer.tracks.chosen_tracks import choose_tracks
@@ -55,7 +56,7 @@ class TokenizerTraining(TrainingConfig):
 
 
 def track_frames(
-    config: TrainingConfig,
+    roots: DataRoots,
     datasets: str | tuple[str, ...],
     model: TokenizerConfig,
     mode: Mode = "traj",
@@ -65,8 +66,8 @@ def track_frames(
     they are asked for."""
     return FrameDataset(
         datasets,
-        root=config.demos_root,
-        tracks_root=config.tracks_root,
+        root=roots.demos,
+        tracks_root=roots.tracks,
         keys={"tracks", "images"} if with_images or model.cond_on_img else {"tracks"},
         mode=mode,
         views=model.views,
@@ -97,11 +98,11 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
         self.model = MotionTokenizer(config.model)
         if self.model.vis_enc is not None and config.vision_weights:
             self.model.vis_enc.load_pretrained(Path(config.vision_weights))
-        self.frames = track_frames(config, config.train_datasets, config.model)
+        self.frames = track_frames(config.data_roots, config.train_datasets, config.model)
         self.tracks = self._packed(self.frames)
         self.num_samples = len(self.frames)
         if config.val_datasets:
-            self.validation_frames = track_frames(config, config.val_datasets, config.model)
+            self.validation_frames = track_frames(config.data_roots, config.val_datasets, config.model)
             self.validation_tracks = self._packed(self.validation_frames)
             self.num_validation_samples = len(self.validation_frames)
 
@@ -169,7 +170,8 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
         how it is, and how it is reconstructed."""
         assert isinstance(model, MotionTokenizer)
         c = self.config
-        frames = track_frames(c, c.val_datasets or c.train_datasets, c.model, with_images=True)
+        datasets = c.val_datasets or c.train_datasets
+        frames = track_frames(c.data_roots, datasets, c.model, with_images=True)
         batch = frames.frames_in_batch(np.linspace(0, len(frames) - 1, 8 * PICTURED).astype(np.int64))
         length = np.abs(np.diff(batch["tracks"], axis=2)).sum((1, 2, 3, 4))
         most = np.sort(np.argsort(-length)[:PICTURED])

@@ -13,6 +13,9 @@ from sim import collect, render
 from sim.collection.looks import Variation, varied
 from sim.libero.env import LiberoEnv
 
+OLD_PHASES = "still,approach,close fingers,bring,turn,open,close,push,leave"
+"""What phases may have been called when a demonstration was made."""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, libero_assets: Path) -> Path:
@@ -20,6 +23,9 @@ def data(tmp_path_factory: pytest.TempPathFactory, libero_assets: Path) -> Path:
     folder = tmp_path_factory.mktemp("data")
     command = ["--suite", "libero_goal", "--tasks", "7", "--workers", "1", "--image-size", "32", "--fast-render"]
     assert collect.main([*command, "--episodes", "2", "--out", str(folder), "--assets", str(libero_assets)]) == 0
+    (source,) = (folder / "demos" / "libero_goal").glob("*.hdf5")
+    with h5py.File(source, "a") as file:
+        file["data/demo_0"].attrs["phase_names"] = OLD_PHASES
     return folder
 
 
@@ -40,6 +46,7 @@ def test_a_demonstration_is_seen_in_the_pack_with_the_same_states_and_actions(da
                 np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9, err_msg=name)
             assert one.agentview_rgb.shape == other.agentview_rgb.shape
             assert np.abs(one.agentview_rgb.astype(int) - other.agentview_rgb).mean() > 3
+        assert after.attributes_of(0)["phase_names"] == OLD_PHASES
         folder = data / "tracks" / "pack" / "uniform_400_reinit_16" / source.stem
         with TrackReader(folder / "demo_1.hdf5") as tracks:
             assert tracks.shape[0] == after.steps(1)

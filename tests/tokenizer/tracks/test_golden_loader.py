@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
+from demos.roots import DataRoots
 from demos.tracks import track_folder
 from tests.tokenizer.golden import load
 from tokenizer.tracks.options import TokenizerConfig
 from tokenizer.tracks.recipe import track_frames
-from training.config import TrainingConfig
 
 DEFAULT = TokenizerConfig(num_tracks=16, img_shape=(32, 32))
 
@@ -48,8 +48,7 @@ def root(published: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
     ],
 )
 def test_golden_samples(published: dict[str, Any], root: Path, case: str, config: TokenizerConfig) -> None:
-    settings = TrainingConfig(run_name="x", train_datasets=(), demos_root=str(root), tracks_root=str(root))
-    frames = track_frames(settings, ("libero_10:traj1.0",), replace(config, cond_on_img=True))
+    frames = track_frames(DataRoots(root, root), ("libero_10:traj1.0",), replace(config, cond_on_img=True))
     for sample in published["cases"][case]["samples"].values():
         batch = frames.frames_in_batch(np.array([sample["idx_dict"]["start_t"]]))
         np.testing.assert_allclose(batch["tracks"][0], sample["out"]["traj"].numpy(), atol=1e-6)
