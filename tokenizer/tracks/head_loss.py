@@ -40,6 +40,30 @@ class Focal(NamedTuple):
         return -self.alpha * faded * log_p, self.alpha * slope
 
 
+class Paths(NamedTuple):
+    """A loss of where points get to: expected motions, added up, lead away from the true path.
+
+    Each coordinate that is e pixels away costs weight (sqrt(1 + e ** 2) - 1): the square of little, and no more than
+    the distance of much.
+    """
+
+    motions: Tensor
+    """(b, v, t, n, 2) true ones, in pixels"""
+    of_classes: Tensor
+    """(classes, 2) the motion that a class stands for, in pixels"""
+    weight: float
+
+    def of(self, samples: slice, p: Tensor) -> tuple[Tensor, Tensor]:
+        """The losses (c, v, t, n) of some samples, and their derivative by the logits (c, v, t, n, classes) that have
+        the probabilities ``p``."""
+        expected = p @ self.of_classes
+        away = (expected - self.motions[samples]).cumsum(2)
+        cost = (1 + away.square()).sqrt()
+        slope = self.weight * (away / cost).flip(2).cumsum(2).flip(2)  # a step moves all later points
+        along = slope @ self.of_classes.T
+        return self.weight * (cost - 1).sum(-1), p * (along - (slope * expected).sum(-1, keepdim=True))
+
+
 class _HeadLoss(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -53,6 +77,7 @@ class _HeadLoss(torch.autograd.Function):
         class_weights: Tensor | None,
         point_weights: Tensor | None,
         focal: Focal | None,
+        paths: Paths | None,
         chunk: int,
     ) -> Tensor:
         b, _, t, n = classes.shape
@@ -71,19 +96,23 @@ class _HeadLoss(torch.autograd.Function):
             target = classes[part].unsqueeze(-1)
             log_p = logits.float().log_softmax(-1)
             losses = -log_p.gather(-1, target).squeeze(-1)
-            share = of_tracks  # of each element in the loss
-            if class_weights is not None:
-                share = share * class_weights[classes[part]]
+            of_points = of_tracks  # of each element in the loss
             if point_weights is not None:
-                share = share * point_weights[part].unsqueeze(2)
+                of_points = of_points * point_weights[part].unsqueeze(2)
+            share = of_points if class_weights is None else of_points * class_weights[classes[part]]
             slope = share  # of the loss by -log p
             if focal is not None:
                 losses, factor = focal.of(-losses)
                 slope = share * factor
             loss += (losses * share).sum() * ctx.of_steps
             gradient = log_p.exp_()
+            away = None if paths is None else paths.of(part, gradient)
             gradient.scatter_add_(-1, target, torch.full_like(target, -1, dtype=gradient.dtype))
-            gradient = gradient.mul_(slope.unsqueeze(-1)).to(dtype)
+            gradient.mul_(slope.unsqueeze(-1))
+            if away is not None:
+                loss += (away[0] * of_points).sum() * ctx.of_steps
+                gradient += away[1] * of_points.unsqueeze(-1)
+            gradient = gradient.to(dtype)
             over = (1, 3) if shared.shape[1] == 1 else (3,)
             d_shared[part] = gradient.sum(over).view_as(d_shared[part])
             flat = gradient.flatten(0, 3)
@@ -100,7 +129,7 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scale = upstream.float() * ctx.of_steps
         gradients = ((scale * g.float()).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
-        return (*gradients, None, None, None, None, None, None)
+        return (*gradients, None, None, None, None, None, None, None)
 
 
 @torch.compiler.disable
@@ -112,15 +141,17 @@ def head_loss(
     class_weights: Tensor | None = None,
     point_weights: Tensor | None = None,
     focal: Focal | None = None,
+    paths: Paths | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """Mean loss of each view times its weight, added up.
 
     ``classes`` (b, v, t, n) are the true ones, ``view_weights`` (v,). ``class_weights`` (classes,) and
     ``point_weights`` (b, v, n) multiply the loss of every element; the mean still divides by their number. With
-    ``focal`` the loss is that, otherwise cross-entropy.
+    ``focal`` the loss is that, otherwise cross-entropy. That of ``paths``, to which class weights mean nothing, comes
+    on top.
     """
     if chunk is None:
         chunk = 1 if classes.device.type == "cpu" else 32  # a CPU's cache holds one sample, a GPU wants many at once
     weights = (class_weights, point_weights)
-    return _HeadLoss.apply(*parts, classes, view_weights, *weights, focal, chunk)
+    return _HeadLoss.apply(*parts, classes, view_weights, *weights, focal, paths, chunk)

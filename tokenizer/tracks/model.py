@@ -17,9 +17,10 @@ from common.errors import UserError
 from tokenizer.fsq import FSQ
 from tokenizer.resnet import ResNet18
 from tokenizer.tracks.chosen_tracks import ChosenTracks
-from tokenizer.tracks.head_loss import Focal, HeadParts, head_loss
+from tokenizer.tracks.head_loss import Focal, HeadParts, Paths, head_loss
 from tokenizer.tracks.loss_terms import counted_diversity_loss, radial_class_weights, soft_diversity_loss
 from tokenizer.tracks.motion import (
+    classes_to_velocities,
     expected_velocities,
     likeliest_velocities,
     motion_classes,
@@ -247,6 +248,7 @@ class MotionTokenizer(nn.Module):
             class_weights=self.class_weights,
             point_weights=None if chosen is None else chosen.weights,
             focal=self.focal,
+            paths=self._paths(targets) if c.loss.path_weight else None,
         )
         terms = {}
         if z is not clean:
@@ -256,6 +258,13 @@ class MotionTokenizer(nn.Module):
             loss = loss + c.loss.codebook_diversity_weight * diversity
             terms["codebook_diversity_loss"] = diversity.detach()
         return LossResult(loss, indices, terms)
+
+    def _paths(self, points: Tensor) -> Paths:
+        """What the loss of paths is told about the trajectories (b, v, t + 1, n, 2); one pixel is one."""
+        c, half = self.config, torch.tensor(self.config.img_shape, device=points.device) / 2
+        classes = torch.arange(c.rel_cls_img_size[0] * c.rel_cls_img_size[1], device=points.device)
+        of_classes = classes_to_velocities(classes, c.img_shape, c.rel_cls_img_size)
+        return Paths(points_to_velocities(points) * half, of_classes * half, c.loss.path_weight)
 
     def _diversity_loss(self, z: Tensor, indices: Tensor) -> Tensor:
         """The counted term's value, and the soft one's gradient unless the config wants none."""

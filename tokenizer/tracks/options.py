@@ -28,13 +28,15 @@ class LossConfig:
     class_weight_strength: float = 2.0
     """the farthest class counts 1 + this, standing still 1"""
     class_weight_power: float = 2.0
+    path_weight: float = 0.0
+    """of the mean distance, in pixels, between the true points and those that expected motions lead to"""
     codebook_diversity_weight: float = 0.0
     """of the term 1 - entropy of the codes in use / the largest there could be"""
     codebook_diversity: Literal["soft", "count"] = "soft"
     """soft: with the gradient of the levels' soft assignments; count: counted, without a gradient (only measured)"""
 
     def __post_init__(self) -> None:
-        for name in ("focal_gamma", "focal_alpha", "class_weight_strength", "class_weight_power"):
+        for name in ("focal_gamma", "focal_alpha", "class_weight_strength", "class_weight_power", "path_weight"):
             require(getattr(self, name) >= 0, f"loss.{name} is {getattr(self, name)}; it must not be negative")
         weight = self.codebook_diversity_weight
         require(weight >= 0, f"loss.codebook_diversity_weight is {weight}; it must not be negative")

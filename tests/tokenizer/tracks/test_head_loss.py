@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tokenizer.tracks.head_loss import Focal, HeadParts, head_loss
+from tokenizer.tracks.head_loss import Focal, HeadParts, Paths, head_loss
 
 B, V, T, N, M, K = 5, 2, 3, 4, 8, 9
 
@@ -54,6 +54,22 @@ def test_focal_loss_and_weights_of_classes_and_points_have_the_gradients_of_thei
     expected = (each.mean((0, 2, 3)) * views).sum()
     options = {"class_weights": of_class, "point_weights": of_point} if weighted else {}
     assert_same(parts, expected, head_loss(parts, classes, views, focal=focal, chunk=2, **options))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_paths_cost_the_distance_to_where_expected_motions_lead(weighted: bool) -> None:
+    parts = make_parts(samples_of_point=B)
+    classes, of_classes, true = torch.randint(K, (B, V, T, N)), torch.randn(K, 2), torch.randn(B, V, T, N, 2)
+    views, of_point = torch.tensor([0.9, 0.1]), torch.rand(B, V, N)
+    hidden = F.relu(parts.time.unsqueeze(3) + parts.point.unsqueeze(2))
+    p = (hidden @ parts.weight.T + parts.shared.unsqueeze(3)).softmax(-1)
+    away = (p @ of_classes).cumsum(2) - true.cumsum(2)
+    each = -plain_log_p(parts, classes) + 0.3 * ((1 + away**2).sqrt() - 1).sum(-1)
+    if weighted:
+        each = each * of_point.unsqueeze(2)
+    expected = (each.mean((0, 2, 3)) * views).sum()
+    options = {"point_weights": of_point if weighted else None, "paths": Paths(true, of_classes, 0.3)}
+    assert_same(parts, expected, head_loss(parts, classes, views, chunk=2, **options))
 
 
 def test_focal_loss_without_discount_is_cross_entropy() -> None:
