@@ -7,7 +7,12 @@ frame is 50 kB that lie together: (frames, v, t, n, 2) int16, (row, col) in step
 
 import hashlib
 import json
+import multiprocessing
+import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +25,8 @@ from demos.dataset import FrameDataset
 STEPS = 32767
 """Of [0, 1]."""
 READ_AT_ONCE = 64
+_WORTH_PROCESSES = 2000
+"""So many frames take longer to read than processes take to start."""
 
 
 def pack(points: np.ndarray) -> np.ndarray:
@@ -65,16 +72,33 @@ def _identity(frames: FrameDataset) -> str:
 
 
 def _write(frames: FrameDataset, path: Path) -> None:
-    first = frames.frames_in_batch(np.array([0]))["tracks"]
+    first = frames.tracks_in_batch(np.array([0]))
     console = Console(stderr=True)
     size = first.nbytes // 2 * len(frames)
     check_room(path.parent, size)
     print(f"tracks of {len(frames)} frames: writing {size / 1e9:.2g} GB to {path}")
+    total = ceil(len(frames) / READ_AT_ONCE)
     header = {"descr": "<i2", "fortran_order": False, "shape": (len(frames), *first.shape[1:])}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for indices in track(list(_parts(len(frames))), "tracks", console=console, disable=not console.is_terminal):
-            pack(frames.frames_in_batch(indices)["tracks"]).astype("<i2", copy=False).tofile(file)
+        parts = _packed_parts(frames)
+        for part in track(parts, "tracks", total, console=console, disable=not console.is_terminal):
+            part.tofile(file)
+
+
+def _packed_parts(frames: FrameDataset) -> Iterator[np.ndarray]:
+    """The packed tracks of all frames, some at a time; of many frames all cores read, since most time goes into
+    inflating files."""
+    if len(frames) < _WORTH_PROCESSES:
+        yield from (_packed(frames, part) for part in _parts(len(frames)))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context) as pool:
+        yield from pool.map(partial(_packed, frames), _parts(len(frames)), chunksize=4)
+
+
+def _packed(frames: FrameDataset, indices: np.ndarray) -> np.ndarray:
+    return pack(frames.tracks_in_batch(indices)).astype("<i2", copy=False)
 
 
 def _parts(count: int) -> Iterator[np.ndarray]:

@@ -53,12 +53,12 @@ def test_what_was_interrupted_is_made_again(root: Path, monkeypatch: pytest.Monk
     frames, whole = frames_of(root), frames_of(root)
     reads = iter((True, True, False))
 
-    def read(indices: np.ndarray) -> dict[str, np.ndarray]:
+    def read(indices: np.ndarray) -> np.ndarray:
         if not next(reads):
             raise KeyboardInterrupt
-        return whole.frames_in_batch(indices)
+        return whole.tracks_in_batch(indices)
 
-    monkeypatch.setattr(frames, "frames_in_batch", read)
+    monkeypatch.setattr(frames, "tracks_in_batch", read)
     monkeypatch.setattr("demos.packed_tracks.READ_AT_ONCE", 16)
     with pytest.raises(KeyboardInterrupt):
         PackedTracks(frames, root / "cache")
@@ -68,3 +68,10 @@ def test_what_was_interrupted_is_made_again(root: Path, monkeypatch: pytest.Monk
         whole.frames_in_batch(np.array([40]))["tracks"],
         atol=1e-4,
     )
+
+
+def test_several_processes_write_the_same_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = PackedTracks(frames_of(root), root / "alone").path.read_bytes()
+    monkeypatch.setattr("demos.packed_tracks._WORTH_PROCESSES", 1)
+    monkeypatch.setattr("demos.packed_tracks.READ_AT_ONCE", 16)
+    assert PackedTracks(frames_of(root), root / "together").path.read_bytes() == alone
