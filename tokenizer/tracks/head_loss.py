@@ -9,6 +9,7 @@ the tracks, which fit float16; the rest of the loss's scale is applied in float3
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -53,15 +54,14 @@ class Paths(NamedTuple):
     """(classes, 2) the motion that a class stands for, in pixels"""
     weight: float
 
-    def of(self, samples: slice, p: Tensor) -> tuple[Tensor, Tensor]:
-        """The losses (c, v, t, n) of some samples, and their derivative by the logits (c, v, t, n, classes) that have
-        the probabilities ``p``."""
+    def of(self, samples: slice, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of some samples whose classes have the probabilities ``p``: the losses (c, v, t, n), and what a logit adds to
+        them, p (pull . motion of its class - drag), as pull (c, v, t, n, 2) and drag (c, v, t, n)."""
         expected = p @ self.of_classes
         away = (expected - self.motions[samples]).cumsum(2)
         cost = (1 + away.square()).sqrt()
-        slope = self.weight * (away / cost).flip(2).cumsum(2).flip(2)  # a step moves all later points
-        along = slope @ self.of_classes.T
-        return self.weight * (cost - 1).sum(-1), p * (along - (slope * expected).sum(-1, keepdim=True))
+        pull = self.weight * (away / cost).flip(2).cumsum(2).flip(2)  # a step moves all later points
+        return self.weight * (cost - 1).sum(-1), pull, (pull * expected).sum(-1)
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -105,13 +105,15 @@ class _HeadLoss(torch.autograd.Function):
                 losses, factor = focal.of(-losses)
                 slope = share * factor
             loss += (losses * share).sum() * ctx.of_steps
+            slope = slope.expand(losses.shape)
             gradient = log_p.exp_()
-            away = None if paths is None else paths.of(part, gradient)
-            gradient.scatter_add_(-1, target, torch.full_like(target, -1, dtype=gradient.dtype))
-            gradient.mul_(slope.unsqueeze(-1))
-            if away is not None:
-                loss += (away[0] * of_points).sum() * ctx.of_steps
-                gradient += away[1] * of_points.unsqueeze(-1)
+            factor = slope.unsqueeze(-1)  # of the loss's derivative by the logits, by probability
+            if paths is not None:
+                away, pull, drag = paths.of(part, gradient)
+                loss += (away * of_points).sum() * ctx.of_steps
+                by_class = torch.cat([pull * of_points.unsqueeze(-1), (slope - drag * of_points).unsqueeze(-1)], -1)
+                factor = by_class @ F.pad(paths.of_classes, (0, 1), value=1.0).T
+            gradient.mul_(factor).scatter_add_(-1, target, -slope.unsqueeze(-1))
             gradient = gradient.to(dtype)
             over = (1, 3) if shared.shape[1] == 1 else (3,)
             d_shared[part] = gradient.sum(over).view_as(d_shared[part])
