@@ -146,6 +146,15 @@ def test_zero_means_zero() -> None:
     assert torch.allclose(make(loss=weighted)(tracks()).loss, make()(tracks()).loss)
 
 
+def test_the_loss_of_paths_comes_on_top_by_how_far_points_end_up_from_the_truth() -> None:
+    model, points = make(loss=LossConfig(path_weight=0.5)), tracks()
+    decoded = model.decode_points(model.encode(points.diff(dim=2))[0], points[:, :, :1], "expectation")
+    pixels = (decoded - points)[:, :, 1:] * 64
+    cost = ((1 + pixels.square()).sqrt() - 1).sum(-1).mean((0, 2, 3))
+    expected = make()(points).loss + 0.5 * (0.9 * cost[0] + 0.1 * cost[1])
+    assert torch.allclose(model(points).loss, expected, rtol=1e-4)
+
+
 def test_diversity_has_a_gradient_unless_it_is_only_counted() -> None:
     gradients = {}
     for diversity in ("soft", "count"):

@@ -36,7 +36,9 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -
         TokenizerConfig(**options)
 
 
-@pytest.mark.parametrize("name", ["focal_gamma", "focal_alpha", "class_weight_strength", "codebook_diversity_weight"])
+@pytest.mark.parametrize(
+    "name", ["focal_gamma", "focal_alpha", "class_weight_strength", "path_weight", "codebook_diversity_weight"]
+)
 def test_what_makes_no_sense_in_the_loss_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} is -1.*must not be negative"):
         LossConfig(**{name: -1.0})
