@@ -30,7 +30,9 @@ def start_linear(encoder: Encoder, decoder: Decoder, frames: Tensor) -> None:
     from_code, *doublings, inner, last = (layer for layer in decoder.model if not isinstance(layer, nn.ReLU))
     variance, axes = torch.linalg.eigh(torch.cov(frames.double().T))
     count = int((variance > _NOTHING * variance[-1]).sum())
-    count = min(count, to_code.out_channels, first.out_channels // 2)  # type: ignore[arg-type, operator]
+    assert isinstance(first, nn.Conv1d)
+    assert isinstance(to_code, nn.Conv1d)
+    count = min(count, to_code.out_channels, first.out_channels // 2)
     components = axes.flip(1)[:, :count].T.float()  # (count, d)
     mean = components @ frames.mean(0)
 
@@ -43,7 +45,7 @@ def start_linear(encoder: Encoder, decoder: Decoder, frames: Tensor) -> None:
     _set(first, split @ components, bias=-split @ mean)
     for halving in halvings:
         _set(halving[0], pairs, _AVERAGE)  # type: ignore[index]
-    nn.init.zeros_(to_code.weight)  # type: ignore[arg-type]
+    nn.init.zeros_(to_code.weight)
     _set(to_code, join)
     _set(from_code, split)
     for doubling in doublings:
@@ -56,7 +58,8 @@ def _set(
     conv: nn.Module, matrix: Tensor, taps: tuple[float, ...] = (0.0, 1.0, 0.0), bias: Tensor | float = 0.0
 ) -> None:
     """The first outputs become ``matrix`` (outputs, inputs) times the first inputs, weighted over time by ``taps``."""
-    assert isinstance(conv, nn.Conv1d) and conv.bias is not None
+    assert isinstance(conv, nn.Conv1d)
+    assert conv.bias is not None
     outputs, inputs = matrix.shape
     conv.weight[:outputs] = 0
     conv.weight[:outputs, :inputs] = matrix[..., None] * torch.tensor(taps)
