@@ -40,9 +40,8 @@ def simulator_joints(motion: Motion, joint_map: JointMap, on_robot: bool | None 
     if count != (real if on_robot else sim):
         whose = f"the robot has {real}" if on_robot else f"the simulator has {sim}, the robot {real}"
         raise UserError(f"{motion.source or motion.name}: {count} joints; {whose}")
-    if not on_robot:
-        return motion
-    joints = joint_map.to_sim(motion.joints * joint_map.per_radian, np.zeros(sim))
+    joints = joint_map.to_sim(motion.joints * joint_map.per_radian, np.zeros(sim)) if on_robot else motion.joints
+    joints = np.where(joint_map.present, joints, 0.0)
     return Motion(**{**motion.__dict__, "joints": joints.astype(np.float32)})
 
 
@@ -74,8 +73,8 @@ def targets_of(
 ) -> Targets:
     """The motion at ``rate`` (Hz), ``speed`` times as fast, after a way to it from ``start`` (n,) rad.
 
-    On the way no joint is faster than ``approach`` times its velocity limit, ``limits`` (n,) rad/s. The last pose is
-    held for a while.
+    On the way no joint is faster than ``approach`` times its velocity limit, ``limits`` (n,) rad/s. The motion's own
+    last pose, which may lie between two control periods, is held for a while.
     """
     played = resampled(Motion(**{**motion.__dict__, "frame_rate": motion.frame_rate * speed}), rate)
     joints = played.joints.astype(np.float64)
@@ -83,7 +82,7 @@ def targets_of(
     seconds = max(1.0, PEAK * float((np.abs(way) / (approach * limits)).max()))
     s = np.linspace(0, 1, max(round(seconds * rate), 2) + 1)[1:, None]
     rows = start + way * (10 * s**3 - 15 * s**4 + 6 * s**5)
-    held = np.repeat(joints[-1:], round(SETTLE_SECONDS * rate), axis=0)
+    held = np.repeat(motion.joints[-1:].astype(np.float64), round(SETTLE_SECONDS * rate), axis=0)
     return Targets(np.concatenate([rows, joints[1:], held]), len(rows) - 1, rate)
 
 

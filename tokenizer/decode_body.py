@@ -9,6 +9,7 @@ instead, which shows what the tokenizer takes for motion.
 """
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def read_vectors(path: Path, width: int) -> dict[str, tuple[np.ndarray, int]]:
         with np.load(path, allow_pickle=False) as file:
             names = [name for name in file.files if not name.endswith(".frames")]
             found = {name: (file[name], int(file[f"{name}.frames"])) for name in names}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise UserError(
             f"{path} is no file of vectors ({error}); python -m tokenizer.encode_body writes them"
         ) from None

@@ -15,7 +15,7 @@ from rich.progress import track
 from common import cli
 from common.files import replacing
 from demos.body_motion import body_motion_files
-from tokenizer.body.data import BodyWindows, filled_up
+from tokenizer.body.data import features_of_all, filled_up, read_all
 from tokenizer.body.model import BodyTokenizer
 
 
@@ -27,9 +27,9 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
 
     tokenizer, files = BodyTokenizer.load(args.checkpoint), body_motion_files([args.motions])
-    motions, console = BodyWindows(files, length=4), Console(stderr=True)
+    motions, console = features_of_all(read_all(files)), Console(stderr=True)
     arrays: dict[str, np.ndarray] = {}
-    shown = track(motions.features, "motions", console=console, disable=not console.is_terminal)
+    shown = track(motions, "motions", console=console, disable=not console.is_terminal)
     for path, features in zip(files, shown, strict=True):
         arrays[path.stem] = tokenizer.encode(filled_up(features)[None])[0].numpy()
         arrays[f"{path.stem}.frames"] = np.array(len(features))

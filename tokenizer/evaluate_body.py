@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from common import cli
 from common.files import replacing
 from demos.body_motion import body_motion_files
-from tokenizer.body.data import BodyWindows, filled_up
+from tokenizer.body.data import features_of_all, filled_up, read_all
 from tokenizer.body.measures import pose_errors
 from tokenizer.body.model import KIND, BodyTokenizer
 from training import checkpoint
@@ -33,11 +34,11 @@ COLUMNS = {
 }
 
 
-def evaluate(tokenizer: BodyTokenizer, motions: BodyWindows) -> dict[str, float]:
-    """Means over the motions, weighted by their frames."""
+def evaluate(tokenizer: BodyTokenizer, motions: list[Tensor]) -> dict[str, float]:
+    """Means over the motions, features (t, d), weighted by their frames."""
     found, frames = [], []
     console = Console(stderr=True)
-    for features in track(motions.features, "motions", console=console, disable=not console.is_terminal):
+    for features in track(motions, "motions", console=console, disable=not console.is_terminal):
         rebuilt = tokenizer.decode(tokenizer.encode(filled_up(features)[None]))[:, : len(features)]
         valid = rebuilt.new_ones(1, len(features))
         found.append({name: float(x) for name, x in pose_errors(rebuilt, features[None], valid).items()})
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="default CHECKPOINT with .evaluation.json as suffix")
     args = parser.parse_args(argv)
 
-    motions = BodyWindows(body_motion_files([args.motions]), length=4)
+    motions = features_of_all(read_all(body_motion_files([args.motions])))
     print(f"{len(motions)} motions of {args.motions}")
     print(f"{'latents':>8s}" + "".join(f"{title:>12s}" for title in COLUMNS.values()))
     for path in args.checkpoints:

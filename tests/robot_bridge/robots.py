@@ -15,10 +15,10 @@ class IdealRobot(threading.Thread):
     """Publishes at 200 Hz; ``targets`` is everything that it was told and took.
 
     ``silent``, ``blind``, ``deaf`` and ``fault`` may be set; its states are ``lag`` s late, and ``session`` is a loop
-    that drives it beside the one in the test.
+    that drives it beside the one in the test. ``start`` are its joints in its own order, by default the linear arm's.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, start: np.ndarray | None = None):
         super().__init__(daemon=True)
         self.state_address, self.target_address = f"ipc://{folder}/state", f"ipc://{folder}/target"
         context = zmq.Context.instance()
@@ -27,9 +27,9 @@ class IdealRobot(threading.Thread):
         self._in.subscribe(b"")
         self._out.bind(self.state_address)
         self._in.bind(self.target_address)
-        self.q = joint_map().to_real(np.zeros(DOF))
+        self.q = joint_map().to_real(np.zeros(DOF)) if start is None else start
         self.targets: list[Target] = []
-        self.reception = Reception(DOF)
+        self.reception = Reception(len(self.q))
         self.silent, self.blind, self.deaf, self.fault = False, False, False, ""
         self.lag, self.session = 0.0, 0
         self._end = threading.Event()
@@ -53,7 +53,9 @@ class IdealRobot(threading.Thread):
                     self.session or self.reception.session(now),
                     self.reception.last_sequence,
                 )
-                state = RobotState(sequence, now - self.lag, self.q, np.zeros(DOF), np.zeros(2), self.fault, *receipt)
+                state = RobotState(
+                    sequence, now - self.lag, self.q, np.zeros(len(self.q)), np.zeros(2), self.fault, *receipt
+                )
                 self._out.send_multipart(pack_state(state))
             if not self.blind and sequence % 4 == 0:
                 for name in ("agentview", "eye_in_hand"):

@@ -12,6 +12,7 @@ pytest.importorskip("robosuite")
 
 from common.errors import UserError
 from common.joint_map import JointMap
+from demos.forward_kinematics import forward_kinematics
 from demos.motion import make_motion
 from demos.motion_files import write_npy
 from robot_bridge import play
@@ -19,9 +20,15 @@ from robot_bridge.config import CONFIGS, read_robot
 from robot_bridge.panda import HOME
 from robot_bridge.playing import simulator_joints, targets_of
 from tests.robot_bridge.processes import Bench
+from tests.robot_bridge.robots import IdealRobot
 from tests.tokenizer.joints.examples import motion as joint_motion
 from tests.tokenizer.joints.examples import train
 from tests.tokenizer.joints.test_train import MAP_23_TO_29
+from tokenizer.joints.clips import read_clips
+from tokenizer.joints.code_files import decode_file, encoded, write_codes
+from tokenizer.joints.model import JointTokenizer
+
+ARM = Path(__file__).parents[2] / "checkpoints" / "joints-arm.safetensors"
 
 
 def arm_motion(folder: Path, size: float = 0.15, seconds: float = 2.0, rate: float = 50.0) -> Path:
@@ -71,7 +78,7 @@ def test_a_motion_of_the_robots_joints_goes_back_through_the_map() -> None:
 
 
 def chain(folder: Path) -> Path:
-    """A robot of 23 joints behind a driver of 29, its joint map in a VQ-VAE's YAML."""
+    """A robot of 23 joints behind a driver of 29 at addresses in ``folder``, its joint map in a VQ-VAE's YAML."""
     links = '<site name="end" pos="0.02 0 0"/>'
     for number in reversed(range(23)):
         links = f'<body pos="0.02 0 0"><joint name="j{number}" axis="0 0 1"/><geom size="0.01"/>{links}</body>'
@@ -80,12 +87,14 @@ def chain(folder: Path) -> Path:
     (folder / "g1.yaml").write_text(yaml.safe_dump({"agent": {"config": document}}))
     robot = yaml.safe_load((CONFIGS / "twin.yaml").read_text())
     robot |= {"model": "chain.xml", "site": "end", "mode": "joint_target", "joint_map": "g1.yaml"}
+    robot |= {"state_address": f"ipc://{folder}/state", "target_address": f"ipc://{folder}/target"}
     robot["joints"] = [f"j{number}" for number in range(23)]
     safety = robot["safety"]
     safety["position"] = {"lower": [-3.0] * 23, "upper": [3.0] * 23}
     for name, value in (("velocity", 6.0), ("acceleration", 60.0), ("jerk", 2000.0), ("step", 0.5)):
         safety[name] = [value] * 23
     safety["following"] = {"hold": [0.5] * 23, "stop": [1.0] * 23}
+    safety["state_timeout"] = 0.5  # of a busy machine
     safety["workspace"] = {"lower": [-1, -1, -1], "upper": [1, 1, 1], "floor": -1}
     (folder / "robot.yaml").write_text(yaml.safe_dump(robot))
     return folder / "robot.yaml"
@@ -107,6 +116,56 @@ def test_codes_of_a_tokenizer_with_a_joint_map_play_on_the_robot_that_it_is_of(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["seconds"] == pytest.approx(59 / 30, abs=1e-3)
     with pytest.raises(UserError, match=r"has 6 motions .* choose one with --clip"):
         play.main([str(data), "--robot", str(robot), "--dry-run"])
+
+
+def test_a_motion_of_23_joints_plays_on_a_robot_of_29_inside_its_limits(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)  # which writes a robot.yaml of its own
+    robot_file = chain(tmp_path)
+    config = read_robot(robot_file)
+    t = np.arange(60) / 30
+    waves = 0.3 * np.sin(np.pi * t[:, None] * np.linspace(0.5, 1.5, 23))
+    write_npy(tmp_path / "motion.npy", [make_motion("waves", 30, waves)])
+    begins = np.linspace(-0.2, 0.2, 29)
+    robot = IdealRobot(tmp_path, begins)
+    try:
+        played = bench.start(
+            "robot_bridge.play", str(tmp_path / "motion.npy"), "--robot", str(robot_file), "--priority", "0"
+        )
+        report = played.report()
+        assert played.wait() == 0, played.err.text()
+        assert report["motion"]["played"]
+        assert report["motion"]["end_rad_max"] < 0.01
+        assert report["motion"]["command_rad_max"] < 0.02
+        joint_map, sent = config.joint_map, np.array([target.q for target in robot.targets])
+        unnamed = np.setdiff1d(np.arange(29), joint_map.index)
+        assert (sent[:, unnamed] == begins[unnamed]).all()
+        named = joint_map.index[joint_map.present]
+        np.testing.assert_allclose(sent[-1, named], waves[-1, joint_map.present], atol=0.01)
+        steps = np.abs(np.diff(sent[:, named], axis=0))
+        assert steps.max() * 20 <= config.safety.velocity.max()
+        assert np.abs(sent[:, named]).max() < 3
+    finally:
+        bench.close()
+        robot.close()
+
+
+def test_what_a_tokenizer_rebuilds_ends_on_the_twin_where_the_original_does(tmp_path: Path) -> None:
+    bench, original = Bench(tmp_path), arm_motion(tmp_path)
+    tokenizer = JointTokenizer.load(ARM)
+    clip = read_clips(str(original), ".", tokenizer.config, tokenizer.frame_rate)[0]
+    write_codes(tmp_path / "codes.json", tokenizer, ARM, [encoded(tokenizer, clip)])
+    (rebuilt,), _ = decode_file(tmp_path / "codes.json")
+    ends = [forward_kinematics("panda")(motion)[-1, -1] for motion in (rebuilt, clip.motion)]
+    try:
+        bench.twin()
+        played = bench.start("robot_bridge.play", str(tmp_path / "codes.json"), "--robot", str(bench.robot))
+        assert played.wait(60) == 0, played.err.text()
+        report = played.report()
+        assert report["motion"]["played"]
+        assert report["motion"]["command_rad_max"] < 0.05  # limits changed next to nothing
+        assert np.linalg.norm(ends[0] - ends[1]) + report["motion"]["end_m"] < 0.01
+    finally:
+        bench.close()
 
 
 def test_a_motion_is_played_on_the_twin_inside_its_limits_and_ends_where_it_should(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Body motion as training samples: windows of features, padded with zeros where a motion is shorter."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,42 +22,48 @@ def tensors_of(motion: BodyMotion) -> BodyTensors:
     return BodyTensors(*(torch.from_numpy(array)[None] for array in arrays))
 
 
-def split(files: list[Path], share: float, by: Literal["sequence", "file"]) -> tuple[list[Path], list[Path]]:
-    """Files for training, and the ``share`` (rounded down) held out, drawn alike every time.
-
-    ``sequence`` keeps all actions of one recording on one side; ``file`` does not, as the published source: actions of
-    one person are then on both sides.
-    """
-    groups: dict[str, list[Path]] = {}
-    for file in files:
-        groups.setdefault(str(file) if by == "file" else read_body_motion(file).sequence, []).append(file)
-    names = list(groups)
-    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
-    held = int(len(names) * share)
-    parts = order[: len(names) - held], order[len(names) - held :]
-    training, validation = ([file for i in part for file in groups[names[i]]] for part in parts)
-    return training, validation
-
-
-class BodyWindows:
-    """Windows of ``length`` frames of motions: features (b, length, d), and which frames are valid, (b, length).
+def read_all(files: list[Path]) -> list[BodyMotion]:
+    """The motions of files, all of one frame rate.
 
     Raises:
         BodyMotionError: there is no motion, or they have different frame rates.
     """
+    if not files:
+        raise BodyMotionError("there is no motion; name folders or files of body motion")
+    console = Console(stderr=True)
+    shown = track(files, "reading motions", console=console, disable=not console.is_terminal)
+    motions = [read_body_motion(file) for file in shown]
+    rates = {motion.frame_rate for motion in motions}
+    if len(rates) > 1:
+        raise BodyMotionError(f"the motions have the frame rates {sorted(rates)}; a tokenizer has one")
+    return motions
 
-    def __init__(self, files: list[Path], length: int):
-        if not files:
-            raise BodyMotionError("there is no motion; name folders or files of body motion")
+
+def features_of_all(motions: list[BodyMotion]) -> list[Tensor]:
+    """The features (t, d) of each motion."""
+    return [features_of(tensors_of(motion))[0] for motion in motions]
+
+
+def split(groups: Sequence[str], share: float) -> tuple[list[int], list[int]]:
+    """Which samples are for training, and which are held out: the ``share`` (rounded down) of the groups that they
+    belong to (one name a sample), drawn alike every time."""
+    members: dict[str, list[int]] = {}
+    for index, name in enumerate(groups):
+        members.setdefault(name, []).append(index)
+    names = list(members)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
+    held = int(len(names) * share)
+    parts = order[: len(names) - held], order[len(names) - held :]
+    training, validation = ([index for i in part for index in members[names[i]]] for part in parts)
+    return training, validation
+
+
+class BodyWindows:
+    """Windows of ``length`` frames of motions: features (b, length, d), and which frames are valid, (b, length)."""
+
+    def __init__(self, motions: list[BodyMotion], length: int):
         self.length = length
-        console = Console(stderr=True)
-        shown = track(files, "reading motions", console=console, disable=not console.is_terminal)
-        motions = [read_body_motion(file) for file in shown]
-        rates = {motion.frame_rate for motion in motions}
-        if len(rates) > 1:
-            raise BodyMotionError(f"the motions have the frame rates {sorted(rates)}; a tokenizer has one")
-        (self.frame_rate,) = rates
-        self.features = [features_of(tensors_of(motion))[0] for motion in motions]
+        self.features = features_of_all(motions)
 
     def __len__(self) -> int:
         return len(self.features)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from demos.body_motion import body_motion_files
-from tokenizer.body.data import BodyWindows, split
+from tokenizer.body.data import BodyWindows, read_all, split
 from tokenizer.body.linear_start import start_linear
 from tokenizer.body.loss import losses
 from tokenizer.body.measures import pose_errors
@@ -35,7 +35,7 @@ class BodyTraining(TrainingConfig):
     val_share: float = 0.1
     """of the training data, held out where there are no val_datasets"""
     split: Literal["sequence", "file"] = "sequence"
-    """what is held out: whole recordings, or, as published, files"""
+    """what is held out: whole recordings, or, as published, files: actions of one person are then on both sides"""
     start: Literal["random", "linear"] = "random"
     """random weights, as the document, or the best linear tokenizer of the training data"""
     batch_size: int = 32
@@ -65,17 +65,21 @@ class BodyRecipe(Recipe[BodyTraining]):
 
     def __init__(self, config: BodyTraining):
         super().__init__(config)
-        training = body_motion_files(config.train_datasets)
+        files = body_motion_files(config.train_datasets)
+        training, validation = read_all(files), []
         if config.val_datasets:
-            validation = body_motion_files(config.val_datasets)
+            validation = read_all(body_motion_files(config.val_datasets))
         else:
-            training, validation = split(training, config.val_share, config.split)
+            by_file = config.split == "file"
+            groups = [str(file) if by_file else motion.sequence for file, motion in zip(files, training, strict=True)]
+            parts = split(groups, config.val_share)
+            training, validation = ([training[index] for index in part] for part in parts)
         self.training = BodyWindows(training, config.sequence_length)
         self.num_samples = len(self.training)
         if validation:
             self.validation = BodyWindows(validation, config.sequence_length)
             self.num_validation_samples = len(self.validation)
-        self.model = BodyTokenizer(config.model, self.training.frame_rate)
+        self.model = BodyTokenizer(config.model, training[0].frame_rate)
         if config.start == "linear":
             start_linear(self.model.vae, self.training.features)
         if config.init_from:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
+from tokenizer.joints.features import Columns, joints_of_width
 from tokenizer.joints.network import Decoder, Encoder
 from tokenizer.joints.options import JointTokenizerConfig
 from tokenizer.joints.quantizers import Quantized, make_quantizer
@@ -69,12 +70,17 @@ class JointTokenizer(nn.Module):
     def normalise_by(self, features: Tensor) -> None:
         """Takes mean and standard deviation of all frames (t, d) of the training data as its own.
 
-        A feature that does not vary, of a root that is fixed for example, is left as large as it is, and is decoded as
-        what it is.
+        With ``joint_scale=common`` joints share one, and a joint's velocity is in units of that a frame. A feature that
+        does not vary, of a root that is fixed for example, is left as large as it is, and is decoded as what it is.
         """
         self.mean.copy_(features.double().mean(0))
         std = features.double().std(0)
         self.constant.copy_(std <= SAME * self.mean.double().abs().clamp(min=1e-12))
+        if self.config.joint_scale == "common":
+            c = self.config.features
+            columns = Columns.of(c, joints_of_width(c, features.shape[1]))
+            scale = std[columns.joints].square().mean().sqrt()
+            std[columns.joints], std[columns.joint_velocities] = scale, scale * self.frame_rate
         self.std.copy_(torch.where(self.constant, 1.0, std))
 
     def normalised(self, features: Tensor) -> Tensor:

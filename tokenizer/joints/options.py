@@ -59,6 +59,10 @@ class JointTokenizerConfig:
     """Everything that determines a joint tokenizer's function and the loss that it is trained with."""
 
     features: FeatureConfig = FeatureConfig()
+    joint_scale: Literal["own", "common"] = "own"
+    """what joints and their velocities are divided by for loss and codes. own: each by its standard deviation, as the
+    document has it; common: all joints by one, and their movement a frame by the same, so that errors count alike in
+    rad"""
     window_size: int = 32
     """frames of a training sample; a multiple of the frames a code stands for"""
     code_dim: int = 512

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from tokenizer.code_usage import code_usage
 from tokenizer.joints.clips import Windows, read_clips
 from tokenizer.joints.codes import counts_of
 from tokenizer.joints.features import Columns
+from tokenizer.joints.linear_start import start_linear
 from tokenizer.joints.model import KIND, JointTokenizer
 from tokenizer.joints.options import FeatureConfig, JointTokenizerConfig
 from training.config import TrainingConfig
@@ -32,6 +33,8 @@ class JointTraining(TrainingConfig):
     """frames a second that motions are brought to; null: the first one's"""
     motions: str | None = None
     """which motions of the training data: numbers and ranges (0,2,5-12) or names; null: all"""
+    start: Literal["random", "linear"] = "random"
+    """random weights, as the document, or the best linear tokenizer of the training data"""
     gpu_max_bs: int = 256
     num_epochs: int | None = None
     max_steps: int | None = 11_000
@@ -87,6 +90,8 @@ class JointRecipe(Recipe[JointTraining]):
         self.num_samples = len(self.windows)
         self.model = JointTokenizer(c, self.windows.frames.shape[1], rate)
         self.model.normalise_by(self.windows.frames)
+        if config.start == "linear":
+            start_linear(self.model.vqvae.encoder, self.model.vqvae.decoder, self.model.normalised(self.windows.frames))
         if config.val_datasets:
             self.validation = Windows(read_clips(config.val_datasets, config.demos_root, c, rate), c)
             self.num_validation_samples = len(self.validation)

@@ -15,7 +15,7 @@ from demos.body_motion import BodyMotion, BodyMotionError, read_body_motion, wri
 from demos.synthetic_body import Person, body_motion
 from tests.tokenizer.golden import load
 from tokenizer import decode_body, encode_body, evaluate_body, train_body
-from tokenizer.body.data import BodyWindows, split, tensors_of
+from tokenizer.body.data import BodyWindows, read_all, split, tensors_of
 from tokenizer.body.features import body_of, features_of
 from tokenizer.body.measures import pose_errors
 from tokenizer.body.model import BodyTokenizer
@@ -73,7 +73,7 @@ def test_the_frame_rate_is_that_of_the_time_stamps(tmp_path: Path) -> None:
         write_body_motion(tmp_path / f"at_{rate}.h5", replace(drawn(), frame_rate=rate))
         assert read_body_motion(tmp_path / f"at_{rate}.h5").frame_rate == rate
     with pytest.raises(BodyMotionError, match=r"frame rates \[29.97, 30.0, 60.0\]"):
-        BodyWindows(sorted(tmp_path.glob("*.h5")), 8)
+        read_all(sorted(tmp_path.glob("*.h5")))
 
 
 def test_golden_motion_files_are_read_in_the_published_order_and_padded(golden: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_golden_motion_files_are_read_in_the_published_order_and_padded(golden: 
             file.attrs.update(content["attributes"])
     files = sorted(tmp_path.glob("*.h5"), key=str)
     assert [file.name for file in files] == data["order"]
-    flat, valid = BodyWindows(files, data["sequence_length"]).windows(np.arange(len(files)))
+    flat, valid = BodyWindows(read_all(files), data["sequence_length"]).windows(np.arange(len(files)))
     torch.testing.assert_close(valid, data["batch"]["padding_mask"])
     for ours, theirs, mask in zip(flat, data["flat"], valid.bool(), strict=True):
         torch.testing.assert_close(ours[mask], theirs[mask], rtol=0, atol=1e-6)
@@ -94,21 +94,20 @@ def test_golden_motion_files_are_read_in_the_published_order_and_padded(golden: 
 
 def test_golden_motion_files_are_split_as_published(golden: Path) -> None:
     for case in load(golden, "motion_vae_loader")["splits_seed42_val_0_1"]:
-        files = [Path(f"{i}.h5") for i in range(case["n"])]
-        training, validation = split(files, 0.1, "file")
-        assert [int(file.stem) for file in training] == list(case["train"])
-        assert [int(file.stem) for file in validation] == list(case["val"])
+        training, validation = split([f"{i}.h5" for i in range(case["n"])], 0.1)
+        assert training == list(case["train"])
+        assert validation == list(case["val"])
 
 
-def test_a_recording_is_on_one_side_of_the_split(bodies: Path) -> None:
-    training, validation = split(sorted(bodies.glob("*.h5")), 0.4, "sequence")
-    people = [{file.stem.rpartition("_")[0] for file in part} for part in (training, validation)]
-    assert (len(people[0]), len(people[1])) == (2, 1)
-    assert not people[0] & people[1]
+def test_a_recording_is_on_one_side_of_the_split() -> None:
+    training, validation = split(["anna", "bert", "anna", "carl", "bert", "carl"], 0.4)
+    assert len(validation) == 2
+    assert sorted(training + validation) == list(range(6))
+    assert validation in [[0, 2], [1, 4], [3, 5]]
 
 
 def test_a_window_from_the_midst_begins_as_a_motion_does(bodies: Path) -> None:
-    windows = BodyWindows(sorted(bodies.glob("*.h5")), 8)
+    windows = BodyWindows(read_all(sorted(bodies.glob("*.h5"))), 8)
     batch, valid = windows.windows(np.arange(6), np.random.default_rng(1))
     assert valid.all()
     torch.testing.assert_close(features_of(body_of(batch)), batch, rtol=0, atol=1e-5)
@@ -202,5 +201,10 @@ def test_vectors_of_another_tokenizer_are_refused(trained: Path, tmp_path: Path)
     np.savez(tmp_path / "vectors.npz", **{"a": np.zeros((3, 9), np.float32), "a.frames": np.array(12)})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"expected \(s, 8\) finite numbers"):
         decode_body.main([str(trained), str(tmp_path / "vectors.npz"), "--out", str(tmp_path / "out")])
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "vectors.npz").read_bytes()[:60])
+    (tmp_path / "empty.npz").touch()
+    for name in ("cut", "empty"):
+        with pytest.raises(UserError, match=rf"{name}\.npz is no file of vectors"):
+            decode_body.main([str(trained), str(tmp_path / f"{name}.npz"), "--out", str(tmp_path / "out")])
     with pytest.raises(UserError, match="or how many motions to --sample"):
         decode_body.main([str(trained), "--out", str(tmp_path / "out")])
