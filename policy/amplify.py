@@ -5,20 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from common.errors import UserError
 from demos.origin import Origin
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.interface import Array, Text
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.known_instructions import KnownInstructions
+from policy.observation import checked_images, checked_instructions, checked_proprio, checked_queries
 from policy.text import PreprocessedText
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
-
-ROUNDING = 1e-3
-"""By how much floats that were resized or changed in type may leave [0, 1]."""
 
 
 class Amplify(nn.Module):
@@ -39,7 +36,7 @@ class Amplify(nn.Module):
         name: str = "",
         digest: str = "",
         origin: Origin | None = None,
-        text_embeddings: Mapping[str, Tensor] | None = None,
+        text_embeddings: Mapping[str, ArrayLike] | None = None,
     ):
         super().__init__()
         self.name, self.digest, self.origin = name, digest, origin or Origin()
@@ -158,43 +155,19 @@ class Amplify(nn.Module):
     def _instructions(self, text: Text, batch: int) -> Tensor:
         """``batch`` instructions as the text encoder of forward dynamics takes them."""
         prepared = self.forward_dynamics.text_encoder.prepare(text).to(self.device)
-        if len(prepared) != batch:
-            raise UserError(f"{batch} samples came with {len(prepared)} instructions; give one for each")
+        checked_instructions(prepared, batch)
         return prepared
 
     def _queries(self, init_queries: Array, batch: int) -> Tensor:
         """Checks first points (b, v, >=1, n, 2) -> (b, v, 1, n, 2) on the device."""
-        start = torch.as_tensor(init_queries, dtype=torch.float32, device=self.device)[:, :, :1]
         c = self.motion_tokenizer.config
-        expected = (batch, len(c.views), 1, c.num_tracks, 2)
-        if start.shape != expected:
-            raise UserError(f"init_queries must have shape {expected}, not {tuple(start.shape)}")
-        return start
+        return torch.from_numpy(checked_queries(init_queries, batch, len(c.views), c.num_tracks)).to(self.device)
 
     def _images(self, images: Array) -> Tensor:
         """Checks (b, v, h, w, 3), uint8 or floats in [0, 1], and brings it to float32 in [0, 1] on the device."""
-        views = len(self.views)
-        if images.ndim != 5 or images.shape[1] != views or images.shape[-1] != 3:
-            raise UserError(f"images must have shape (b, {views}, h, w, 3), not {images.shape}")
-        if images.dtype != np.uint8:
-            if not np.issubdtype(images.dtype, np.floating):
-                raise UserError(f"images must be uint8, or floats in [0, 1], not {images.dtype}")
-            # neither holds where a pixel is not a number
-            if not (images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING):
-                raise UserError(
-                    f"images of {images.dtype} must lie in [0, 1], not between {images.min():g} and {images.max():g}; "
-                    "give uint8 for values from 0 to 255"
-                )
-        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
+        pixels = torch.as_tensor(checked_images(images, len(self.views)), device=self.device)
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
     def _proprio(self, proprio: Array | None, batch: int) -> Tensor:
         width = self.inverse_dynamics.config.proprio_dim
-        if proprio is None:
-            return torch.zeros(batch, width, device=self.device)
-        if proprio.shape != (batch, width):
-            raise UserError(f"proprio must have shape {(batch, width)}, not {proprio.shape}")
-        if not np.isfinite(proprio).all():
-            row, column = np.argwhere(~np.isfinite(proprio))[0]
-            raise UserError(f"proprio must be finite, but number {column} of sample {row} is {proprio[row, column]}")
-        return torch.as_tensor(proprio, dtype=torch.float32, device=self.device)
+        return torch.from_numpy(checked_proprio(proprio, batch, width)).to(self.device)

@@ -39,7 +39,7 @@ def save_bundle(policy: Amplify, path: Path, half: bool = False, info: dict[str,
             for name, w in weights.items()
         }
     info = {**(info or {}), **policy.origin.to_info()}
-    embeddings = policy.known_instructions.embeddings
+    embeddings = {text: torch.from_numpy(x) for text, x in policy.known_instructions.embeddings.items()}
     return checkpoint.save(path, "bundle", bundle_config(policy), weights, info, embeddings)
 
 
