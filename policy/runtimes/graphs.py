@@ -1,8 +1,9 @@
 """A policy cut into the four parts that are exported, each a function of tensors without branches.
 
 ``See``: images and an instruction -> what forward dynamics starts from. ``Think``: one stretch of its sequence -> the
-next code; called once for the images and the instruction, then for each code, with the keys and values of what came
-before. ``Act``: the observation and the codes -> actions. ``Follow``: codes and first points -> where these go.
+codes; called once for the images and the instruction, then for each code, or several that were guessed, with the keys
+and values of what came before. ``Act``: the observation and the codes -> actions. ``Follow``: codes and first points ->
+where these go.
 """
 
 import torch
@@ -52,23 +53,27 @@ class _Grown:
 
 
 class Think(nn.Module):
-    """The next stretch (b, n, dim) of forward dynamics' sequence and a cache -> code (b, 1), its vector (b, 1, dim),
-    the cache with the stretch appended.
+    """The next stretch (b, n, dim) of forward dynamics' sequence, and a cache -> the code after each of its places
+    (b, n), the codes' vectors (b, n, dim), the cache with the stretch appended.
 
-    A cache is (b, heads, t, d) keys and values of every layer in turn. All of a stretch sees all of it and all before,
-    so no mask is needed: the condition is one stretch, the start token and every code are one each.
+    A cache is (b, heads, t, d) keys and values of every layer in turn. All of a stretch sees what came before; where
+    ``causal`` () bool, each place sees of the stretch itself and what is before it, else all of it: the condition is
+    one stretch that sees itself, codes are not.
     """
 
     def __init__(self, policy: Amplify):
         super().__init__()
         self.model = policy.forward_dynamics
 
-    def forward(self, stretch: Tensor, cache: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def forward(self, stretch: Tensor, causal: Tensor, cache: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
         trunk, grown = self.model.trunk, [_Grown(*pair) for pair in zip(cache[::2], cache[1::2], strict=True)]
         x = trunk.embed(stretch, cache[0].shape[2])
+        places = torch.arange(stretch.shape[1])
+        within = (places[:, None] >= places) | ~causal
+        mask = torch.cat([within.new_ones(stretch.shape[1], cache[0].shape[2]), within], 1)
         for block, layer in zip(trunk.transformer.h, grown, strict=True):
-            x = block(x, None, layer)
-        index = self.model.unembed(trunk.transformer.ln_f(x[:, -1:])).argmax(-1)
+            x = block(x, mask, layer)
+        index = self.model.unembed(trunk.transformer.ln_f(x)).argmax(-1)
         codes = self.model.quantize.indices_to_codes(index)
         return index, codes, [part for layer in grown for part in (layer.keys, layer.values)]
 

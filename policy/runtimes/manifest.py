@@ -14,7 +14,7 @@ from common.files import replacing
 
 FORMAT_VERSION = 1
 GRAPHS = ("see", "think", "act", "follow")
-"""Names of the graphs, see ``policy.runtimes.graphs``."""
+"""Names of the graphs, see ``policy.runtimes.graphs``; with int8 also draft, a rounded think."""
 _MANIFEST, _EMBEDDINGS = "policy.json", "instructions.npy"
 
 
@@ -91,6 +91,7 @@ def read(folder: Path) -> tuple[Manifest, dict[str, NDArray[np.float32]]]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder} is damaged ({error}); export the policy again") from None
-    if missing := [name for name in GRAPHS if not graph_path(folder, name).is_file()]:
+    graphs = (*GRAPHS, "draft") if manifest.precision == "int8" else GRAPHS
+    if missing := [name for name in graphs if not graph_path(folder, name).is_file()]:
         raise UserError(f"{folder} lacks {graph_path(folder, missing[0]).name}; export the policy again")
     return manifest, embeddings

@@ -16,6 +16,9 @@ from policy.observation import checked_images, checked_instructions, checked_pro
 from policy.runtimes.manifest import TextInput, graph_path, read
 from policy.words import WordHashes
 
+_Cache = list[OrtValue]
+"""Keys and values of every layer in turn, (b, heads, t, d)"""
+
 
 class OnnxPolicy:
     """The policy in ``folder``. Implements ``policy.interface``; may be called from many threads.
@@ -38,9 +41,8 @@ class OnnxPolicy:
         self._see, self._think, self._act, self._follow = (
             self._open(name, options) for name in ("see", "think", "act", "follow")
         )
-        self._cache_names = [item.name for item in self._think.get_inputs()[1:]]
-        heads, width = self._think.get_inputs()[1].shape[1::2]
-        self._cache_shape = (heads, 0, width)
+        self._draft = self._open("draft", options) if self.manifest.precision == "int8" else None
+        _, _, *self._cache = self._think.get_inputs()
 
     def _open(self, name: str, options: onnxruntime.SessionOptions) -> InferenceSession:
         path = graph_path(self.folder, name)
@@ -118,17 +120,56 @@ class OnnxPolicy:
         condition, start, tokens = (
             OrtValue.ortvalue_from_numpy(part) for part in self._see.run(None, {"pixels": pixels, "text": prepared})
         )
-        empty = np.zeros((len(pixels), *self._cache_shape), np.float32)
-        cache = [OrtValue.ortvalue_from_numpy(empty) for _ in self._cache_names]
-        _, _, cache = self._next(condition, cache)
-        new, indices, codes = start, [], []
-        for _ in range(self.manifest.num_codes):
-            index, new, cache = self._next(new, cache)
-            indices.append(index.numpy())
-            codes.append(new.numpy())
-        return tokens.numpy(), np.concatenate(indices, 1), np.concatenate(codes, 1)
+        heads, width = self._cache[0].shape[1::2]
+        empty = np.empty((len(pixels), heads, 0, width), np.float32)
+        cache = [OrtValue.ortvalue_from_numpy(empty) for _ in self._cache]
+        _, _, cache = _next(self._think, condition, cache, causal=False)
+        return tokens.numpy(), *self._decode(start, cache)
 
-    def _next(self, stretch: OrtValue, cache: list[OrtValue]) -> tuple[OrtValue, OrtValue, list[OrtValue]]:
-        inputs = {"stretch": stretch, **dict(zip(self._cache_names, cache, strict=True))}
-        index, code, *cache = self._think.run_with_ort_values(None, inputs)
-        return index, code, cache
+    def _decode(self, new: OrtValue, cache: _Cache) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The start token (b, 1, dim) and the cache of the condition -> indices (b, codes), code vectors.
+
+        A draft makes guesses of all codes to come, one after the other. The exact model then tells for all of them at
+        once what it would have said: right are its answers up to the first that differs from the guess, and that one
+        too (speculative decoding, Leviathan et al., 2023, here without chance). So the codes are the exact model's.
+        """
+        indices: list[NDArray[np.int64]] = []
+        codes: list[NDArray[np.float32]] = []
+        while (left := self.manifest.num_codes - sum(part.shape[1] for part in indices)) > 0:
+            stretch, guesses = self._guess(new, cache, left - 1)
+            index, code, longer = _next(self._think, stretch, cache)
+            index, code = index.numpy(), code.numpy()
+            agreeing = (guesses == index[:, : guesses.shape[1]]).all(0)  # in the whole batch
+            right = 1 + int(np.logical_and.accumulate(agreeing).sum())
+            indices.append(index[:, :right])
+            codes.append(code[:, :right])
+            new = OrtValue.ortvalue_from_numpy(np.ascontiguousarray(code[:, right - 1 : right]))
+            cache = longer if right == index.shape[1] else _shortened(longer, index.shape[1] - right)
+        return np.concatenate(indices, 1), np.concatenate(codes, 1)
+
+    def _guess(self, new: OrtValue, cache: _Cache, count: int) -> tuple[OrtValue, NDArray[np.int64]]:
+        """``new`` (b, 1, dim) and the vectors of codes that are guessed to follow, (b, 1 + guesses, dim); the guesses
+        (b, guesses): ``count`` of a draft, none without one."""
+        vectors = [new]
+        indices = [np.empty((new.shape()[0], 0), np.int64)]
+        for _ in range(count if self._draft is not None else 0):
+            index, new, cache = _next(self._draft, new, cache)
+            indices.append(index.numpy())
+            vectors.append(new)
+        stretch = np.concatenate([vector.numpy() for vector in vectors], 1)
+        return OrtValue.ortvalue_from_numpy(stretch), np.concatenate(indices, 1)
+
+
+def _next(
+    session: InferenceSession, stretch: OrtValue, cache: _Cache, causal: bool = True
+) -> tuple[OrtValue, OrtValue, _Cache]:
+    """One call of think, or its draft: see ``policy.runtimes.graphs.Think``."""
+    names = (item.name for item in session.get_inputs())
+    flag = OrtValue.ortvalue_from_numpy(np.array(causal))
+    index, code, *longer = session.run_with_ort_values(None, dict(zip(names, (stretch, flag, *cache), strict=True)))
+    return index, code, longer
+
+
+def _shortened(cache: _Cache, by: int) -> _Cache:
+    """``cache`` without its last places."""
+    return [OrtValue.ortvalue_from_numpy(np.ascontiguousarray(part.numpy()[:, :, :-by])) for part in cache]
