@@ -1,6 +1,7 @@
 """The whole policy: images and an instruction -> motion codes -> actions (AMPLIFY). Implements ``policy.interface``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class Amplify(nn.Module):
 
     ``share_vision_encoder``: both dynamics models hold one and the same frozen vision encoder, which runs once.
     ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
+    ``autocast``: what matrices are multiplied in, where that is not their own type.
     ``origin``: what it learned from. ``text_embeddings`` (512,): of the instructions that it can be given as text,
     where it was trained on stored embeddings.
     """
@@ -42,6 +44,7 @@ class Amplify(nn.Module):
         self.name, self.digest, self.origin = name, digest, origin or Origin()
         self.known_instructions = KnownInstructions(text_embeddings or {})
         self.blank_codes = False
+        self.autocast: torch.dtype | None = None
         self.motion_tokenizer = MotionTokenizer(tokenizer)
         self.forward_dynamics = ForwardDynamics(forward_dynamics, tokenizer, self.motion_tokenizer.quantize)
         self.inverse_dynamics = InverseDynamics(inverse_dynamics, tokenizer)
@@ -71,7 +74,7 @@ class Amplify(nn.Module):
 
     def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
         """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1]."""
-        with torch.inference_mode():
+        with self._computing():
             pixels = self._images(images)
             tokens, indices = self._predict(pixels, text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
@@ -92,14 +95,14 @@ class Amplify(nn.Module):
 
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Images (b, v, h, w, 3), b instructions -> indices (b, codes), code vectors (b, codes, hidden)."""
-        with torch.inference_mode():
+        with self._computing():
             _, indices = self._predict(self._images(images), text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
-            return indices.cpu().numpy(), codes.cpu().numpy()
+            return indices.cpu().numpy(), codes.float().cpu().numpy()
 
     def predict_traj(self, images: Array, init_queries: Array, text: Text) -> NDArray[np.float32]:
         """First points (b, v, >=1, n, 2) in [-1, 1] -> where they go, (b, v, 16, n, 2), (row, col)."""
-        with torch.inference_mode():
+        with self._computing():
             pixels, start = self._images(images), self._queries(init_queries, len(images))
             _, indices = self._predict(pixels, text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
@@ -112,7 +115,7 @@ class Amplify(nn.Module):
 
         Returns indices (b, samples, codes) and trajectories (b, samples, v, 16, n, 2). Draws from torch's generator.
         """
-        with torch.inference_mode():
+        with self._computing():
             pixels, start = self._images(images), self._queries(init_queries, len(images))
             model, shape = self.forward_dynamics, (len(pixels), samples)
             condition = model.encode(pixels, self._instructions(text, len(pixels)))
@@ -141,9 +144,18 @@ class Amplify(nn.Module):
             "vision_encoder": self.forward_dynamics.config.vision_encoder.name,
             "text_encoder": self.forward_dynamics.config.text_encoder.name,
             "head": self.inverse_dynamics.config.type,
+            "runtime": f"torch {torch.__version__}",
+            "precision": "fp32" if self.autocast is None else "bf16",
             "blank_codes": self.blank_codes,
             **self.origin.to_info(),
         }
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Around all that is computed."""
+        enabled = self.autocast is not None
+        with torch.inference_mode(), torch.autocast(self.device.type, self.autocast, enabled=enabled):
+            yield
 
     def _predict(self, pixels: Tensor, text: Text) -> tuple[Tensor, Tensor]:
         """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e) of forward dynamics, code indices (b, codes)."""

@@ -22,12 +22,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--runtime", choices=("onnx",), default="onnx", help="what it is written for")
     parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of matrices (default fp32)")
     args = parser.parse_args(argv)
-    from policy import load_policy
+    from policy.load import build
     from policy.runtimes.export import export
+    from training import checkpoint
 
     out = args.out or args.bundle.with_suffix(".onnx")
     began = time.perf_counter()
-    found = export(load_policy(args.bundle), out, args.precision)
+    found = export(build(checkpoint.read(args.bundle, "bundle")), out, args.precision)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"wrote {out}: {size:.1f} MB in {time.perf_counter() - began:.0f} s; beside torch, on random observations:")
     print(f"  {found.measured['codes']:.1%} of the codes differ; where none do, actions differ by")

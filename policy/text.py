@@ -50,7 +50,7 @@ class WordsEncoder(nn.Module):
         x = self.embedding(ids) + self.positions[: ids.shape[1]]
         # padding is hidden from the words; an instruction without words attends to its padding instead of to nothing
         mask = (present | ~present.any(1, keepdim=True)).transpose(1, 2).unsqueeze(1)  # (b, 1, 1, words)
-        x = self.norm(self.block(x, mask)) * present
+        x = self.norm(self.block(x, mask.expand(-1, -1, ids.shape[1], -1))) * present
         return self.project(x.sum(1) / present.sum(1).clamp(min=1))
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.files import replacing
+from common.files import digest_of, replacing
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "amplify"
@@ -49,12 +49,6 @@ class Checkpoint:
     """sha256 of the file, first 16 hex digits"""
     text_embeddings: dict[str, Tensor] = field(default_factory=dict)
     """(512,) by instruction, for models that take stored ones: data, not weights"""
-
-
-def digest_of(path: Path) -> str:
-    """sha256 of a file, first 16 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def library_versions() -> dict[str, str]:

@@ -32,6 +32,8 @@ LIMITS = {
 }
 """By how much an export may differ from torch: part of the codes; the largest difference of an action, and of a point
 (in half images), from the same codes."""
+OPSET = 23
+"""The first in which attention is one operation: taken apart it copies the cache at every step."""
 LARGE = 64
 """Matrices with fewer rows or columns stay float32 in int8: they are geometry, or few numbers of much weight."""
 SAMPLES = 8
@@ -202,7 +204,7 @@ class _Writer:
         module: nn.Module,
         inputs: dict[str, tuple[Any, Any]],
         outputs: list[str],
-        names: list[str] | None = None,
+        input_names: list[str] | None = None,
     ) -> None:
         examples = tuple(example for example, _ in inputs.values())
         sizes = tuple(None if example is None else varying for example, varying in inputs.values())
@@ -214,7 +216,8 @@ class _Writer:
                 program,
                 f=str(graph_path(self.folder, name)),
                 dynamo=True,
-                input_names=names or given,
+                opset_version=OPSET,
+                input_names=input_names or given,
                 output_names=outputs,
                 external_data=False,
                 verbose=False,
@@ -253,5 +256,7 @@ def _quantize(folder: Path) -> None:
         graph = onnx.load(path).graph
         large = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2 and min(tensor.dims) >= LARGE}
         chosen = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in large]
+        if not chosen:  # all would be meant
+            continue
         with _quiet():
             quantize_dynamic(path, path, nodes_to_quantize=chosen, per_channel=True, weight_type=QuantType.QInt8)

@@ -38,6 +38,8 @@ class OnnxPolicy:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 1) - 1)
         options.log_severity_level = 3
+        # a graph's threads that spin for its next call would take the cores from the other graphs, and from everybody
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._see, self._think, self._act, self._follow = (
             self._open(name, options) for name in ("see", "think", "act", "follow")
         )
@@ -103,7 +105,8 @@ class OnnxPolicy:
 
     def _pixels(self, images: Array) -> NDArray[np.float32]:
         pixels = checked_images(images, len(self.views))
-        return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+        values = pixels.astype(np.float32)
+        return values / np.float32(255) if pixels.dtype == np.uint8 else values
 
     def _prepared(self, config: TextInput, text: Text, batch: int) -> Array:
         """The instructions as a model takes them."""
