@@ -123,11 +123,14 @@ class OnnxPolicy:
         condition, start, tokens = (
             OrtValue.ortvalue_from_numpy(part) for part in self._see.run(None, {"pixels": pixels, "text": prepared})
         )
-        heads, width = self._cache[0].shape[1::2]
-        empty = np.empty((len(pixels), heads, 0, width), np.float32)
-        cache = [OrtValue.ortvalue_from_numpy(empty) for _ in self._cache]
-        _, _, cache = _next(self._think, condition, cache, causal=False)
+        _, _, cache = _next(self._think, condition, self.empty_cache(len(pixels)), causal=False)
         return tokens.numpy(), *self._decode(start, cache)
+
+    def empty_cache(self, batch: int) -> _Cache:
+        """That of a sequence that has not begun."""
+        heads, width = self._cache[0].shape[1::2]
+        empty = np.empty((batch, heads, 0, width), np.float32)
+        return [OrtValue.ortvalue_from_numpy(empty) for _ in self._cache]
 
     def _decode(self, new: OrtValue, cache: _Cache) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The start token (b, 1, dim) and the cache of the condition -> indices (b, codes), code vectors.
