@@ -191,9 +191,9 @@ def main(argv: list[str]) -> None:
     parser = CommandParser("benchmarks.policy", __doc__)
     parser.add_argument("--checkpoint", type=Path, help="bundle (default: the published size with random weights)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7, help="calls of each way")
+    parser.add_argument("--rounds", type=int, default=5, help="calls of each way")
     parser.add_argument("--samples", type=int, default=16, help="observations whose codes are compared")
-    parser.add_argument("--batches", type=int, nargs="*", default=[4, 16, 32])
+    parser.add_argument("--batches", type=int, nargs="*", default=[8, 32], help="further batch sizes")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
         path = args.checkpoint or Path(temporary) / "policy.safetensors"
@@ -220,7 +220,7 @@ def main(argv: list[str]) -> None:
         for batch in (1, *args.batches):
             spent = in_turn(
                 {name: lambda policy=policy, batch=batch: seen.act(policy, batch) for name, policy in ways.items()},  # type: ignore[misc]
-                args.rounds if batch == 1 else 3,
+                args.rounds if batch == 1 else 1,
             )
             print(f"\nbatch {batch}, {args.threads} threads\n{'':16s}  min ms   median    times  equal %")
             for name, times in spent.items():
