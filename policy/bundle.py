@@ -1,5 +1,6 @@
 """Puts a tokenizer, forward dynamics and inverse dynamics into one file that ``policy.load_policy`` opens."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def _text_embeddings(forward: Checkpoint, inverse: Checkpoint) -> dict[str, Tens
 
 
 def _shares_vision(
-    forward: ForwardConfig, inverse: InverseConfig, weights: dict[str, Tensor], others: dict[str, Tensor]
+    forward: ForwardConfig, inverse: InverseConfig, weights: Mapping[str, Tensor], others: Mapping[str, Tensor]
 ) -> bool:
     """Whether both models hold the same frozen vision encoder."""
     if forward.vision_encoder.trains or not inverse.cond_on_img or inverse.vision_encoder.trains:

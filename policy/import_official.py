@@ -115,11 +115,7 @@ def import_part(path: Path, out: Path, kind: str, tokenizer: Path | None, vision
             load_weights(inverse, found)
             result = inverse.eval().head.act(inverse.encode(images, text, proprio, codes)[0])
     _check_numbers(path, {**found.weights, "result": result})
-    return checkpoint.save(out, kind, found.config, found.weights, {**_HISTORY, **found.info})
-
-
-_HISTORY = {"data": {"train": [], "val": []}, "metrics": {}}
-"""What a published file does not tell of its training."""
+    return checkpoint.save(out, kind, found.config, found.weights, found.info)
 
 
 def _given(path: Path, tokenizer: Path | None) -> Path:

@@ -10,7 +10,7 @@ from demos.origin import Origin
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
-from policy.runtimes.torch_options import optimize
+from policy.torch_options import optimize
 from tokenizer.tracks.model import TokenizerConfig
 from training import checkpoint
 from training.checkpoint import Checkpoint
