@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -42,6 +43,12 @@ def fingerprint(path: Path) -> tuple[str, int, int]:
         return str(path), 0, 0
     found = path.stat()
     return str(path), found.st_size, found.st_mtime_ns
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file, first 16 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def nearest_existing(path: str | Path) -> Path:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from policy.interface import Policy
     from policy.load import load_policy
+    from policy.runtimes.opening import load_runtime
 
-__all__ = ["DEFAULT_BUNDLE", "Policy", "load_policy"]
+__all__ = ["DEFAULT_BUNDLE", "Policy", "load_policy", "load_runtime"]
 
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
 """The policy that every command uses when none is named."""
@@ -24,6 +25,10 @@ def __getattr__(name: str) -> Any:
         from policy.load import load_policy
 
         return load_policy
+    if name == "load_runtime":
+        from policy.runtimes.opening import load_runtime
+
+        return load_runtime
     if name == "Policy":
         from policy.interface import Policy
 

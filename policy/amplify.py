@@ -1,24 +1,22 @@
 """The whole policy: images and an instruction -> motion codes -> actions (AMPLIFY). Implements ``policy.interface``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from common.errors import UserError
 from demos.origin import Origin
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.interface import Array, Text
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.known_instructions import KnownInstructions
+from policy.observation import checked_images, checked_instructions, checked_proprio, checked_queries
 from policy.text import PreprocessedText
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
-
-ROUNDING = 1e-3
-"""By how much floats that were resized or changed in type may leave [0, 1]."""
 
 
 class Amplify(nn.Module):
@@ -26,6 +24,7 @@ class Amplify(nn.Module):
 
     ``share_vision_encoder``: both dynamics models hold one and the same frozen vision encoder, which runs once.
     ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
+    ``autocast``: what matrices are multiplied in, where that is not their own type.
     ``origin``: what it learned from. ``text_embeddings`` (512,): of the instructions that it can be given as text,
     where it was trained on stored embeddings.
     """
@@ -39,12 +38,13 @@ class Amplify(nn.Module):
         name: str = "",
         digest: str = "",
         origin: Origin | None = None,
-        text_embeddings: Mapping[str, Tensor] | None = None,
+        text_embeddings: Mapping[str, ArrayLike] | None = None,
     ):
         super().__init__()
         self.name, self.digest, self.origin = name, digest, origin or Origin()
         self.known_instructions = KnownInstructions(text_embeddings or {})
         self.blank_codes = False
+        self.autocast: torch.dtype | None = None
         self.motion_tokenizer = MotionTokenizer(tokenizer)
         self.forward_dynamics = ForwardDynamics(forward_dynamics, tokenizer, self.motion_tokenizer.quantize)
         self.inverse_dynamics = InverseDynamics(inverse_dynamics, tokenizer)
@@ -74,7 +74,7 @@ class Amplify(nn.Module):
 
     def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
         """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1]."""
-        with torch.inference_mode():
+        with self._computing():
             pixels = self._images(images)
             tokens, indices = self._predict(pixels, text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
@@ -95,14 +95,14 @@ class Amplify(nn.Module):
 
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Images (b, v, h, w, 3), b instructions -> indices (b, codes), code vectors (b, codes, hidden)."""
-        with torch.inference_mode():
+        with self._computing():
             _, indices = self._predict(self._images(images), text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
-            return indices.cpu().numpy(), codes.cpu().numpy()
+            return indices.cpu().numpy(), codes.float().cpu().numpy()
 
     def predict_traj(self, images: Array, init_queries: Array, text: Text) -> NDArray[np.float32]:
         """First points (b, v, >=1, n, 2) in [-1, 1] -> where they go, (b, v, 16, n, 2), (row, col)."""
-        with torch.inference_mode():
+        with self._computing():
             pixels, start = self._images(images), self._queries(init_queries, len(images))
             _, indices = self._predict(pixels, text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
@@ -115,7 +115,7 @@ class Amplify(nn.Module):
 
         Returns indices (b, samples, codes) and trajectories (b, samples, v, 16, n, 2). Draws from torch's generator.
         """
-        with torch.inference_mode():
+        with self._computing():
             pixels, start = self._images(images), self._queries(init_queries, len(images))
             model, shape = self.forward_dynamics, (len(pixels), samples)
             condition = model.encode(pixels, self._instructions(text, len(pixels)))
@@ -144,9 +144,18 @@ class Amplify(nn.Module):
             "vision_encoder": self.forward_dynamics.config.vision_encoder.name,
             "text_encoder": self.forward_dynamics.config.text_encoder.name,
             "head": self.inverse_dynamics.config.type,
+            "runtime": f"torch {torch.__version__}",
+            "precision": "fp32" if self.autocast is None else "bf16",
             "blank_codes": self.blank_codes,
             **self.origin.to_info(),
         }
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Around all that is computed."""
+        enabled = self.autocast is not None
+        with torch.inference_mode(), torch.autocast(self.device.type, self.autocast, enabled=enabled):
+            yield
 
     def _predict(self, pixels: Tensor, text: Text) -> tuple[Tensor, Tensor]:
         """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e) of forward dynamics, code indices (b, codes)."""
@@ -158,43 +167,19 @@ class Amplify(nn.Module):
     def _instructions(self, text: Text, batch: int) -> Tensor:
         """``batch`` instructions as the text encoder of forward dynamics takes them."""
         prepared = self.forward_dynamics.text_encoder.prepare(text).to(self.device)
-        if len(prepared) != batch:
-            raise UserError(f"{batch} samples came with {len(prepared)} instructions; give one for each")
+        checked_instructions(prepared, batch)
         return prepared
 
     def _queries(self, init_queries: Array, batch: int) -> Tensor:
         """Checks first points (b, v, >=1, n, 2) -> (b, v, 1, n, 2) on the device."""
-        start = torch.as_tensor(init_queries, dtype=torch.float32, device=self.device)[:, :, :1]
         c = self.motion_tokenizer.config
-        expected = (batch, len(c.views), 1, c.num_tracks, 2)
-        if start.shape != expected:
-            raise UserError(f"init_queries must have shape {expected}, not {tuple(start.shape)}")
-        return start
+        return torch.from_numpy(checked_queries(init_queries, batch, len(c.views), c.num_tracks)).to(self.device)
 
     def _images(self, images: Array) -> Tensor:
         """Checks (b, v, h, w, 3), uint8 or floats in [0, 1], and brings it to float32 in [0, 1] on the device."""
-        views = len(self.views)
-        if images.ndim != 5 or images.shape[1] != views or images.shape[-1] != 3:
-            raise UserError(f"images must have shape (b, {views}, h, w, 3), not {images.shape}")
-        if images.dtype != np.uint8:
-            if not np.issubdtype(images.dtype, np.floating):
-                raise UserError(f"images must be uint8, or floats in [0, 1], not {images.dtype}")
-            # neither holds where a pixel is not a number
-            if not (images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING):
-                raise UserError(
-                    f"images of {images.dtype} must lie in [0, 1], not between {images.min():g} and {images.max():g}; "
-                    "give uint8 for values from 0 to 255"
-                )
-        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
+        pixels = torch.as_tensor(checked_images(images, len(self.views)), device=self.device)
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
     def _proprio(self, proprio: Array | None, batch: int) -> Tensor:
         width = self.inverse_dynamics.config.proprio_dim
-        if proprio is None:
-            return torch.zeros(batch, width, device=self.device)
-        if proprio.shape != (batch, width):
-            raise UserError(f"proprio must have shape {(batch, width)}, not {proprio.shape}")
-        if not np.isfinite(proprio).all():
-            row, column = np.argwhere(~np.isfinite(proprio))[0]
-            raise UserError(f"proprio must be finite, but number {column} of sample {row} is {proprio[row, column]}")
-        return torch.as_tensor(proprio, dtype=torch.float32, device=self.device)
+        return torch.from_numpy(checked_proprio(proprio, batch, width)).to(self.device)

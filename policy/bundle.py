@@ -1,5 +1,6 @@
 """Puts a tokenizer, forward dynamics and inverse dynamics into one file that ``policy.load_policy`` opens."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def save_bundle(policy: Amplify, path: Path, half: bool = False, info: dict[str,
             for name, w in weights.items()
         }
     info = {**(info or {}), **policy.origin.to_info()}
-    embeddings = policy.known_instructions.embeddings
+    embeddings = {text: torch.from_numpy(x) for text, x in policy.known_instructions.embeddings.items()}
     return checkpoint.save(path, "bundle", bundle_config(policy), weights, info, embeddings)
 
 
@@ -93,7 +94,7 @@ def _text_embeddings(forward: Checkpoint, inverse: Checkpoint) -> dict[str, Tens
 
 
 def _shares_vision(
-    forward: ForwardConfig, inverse: InverseConfig, weights: dict[str, Tensor], others: dict[str, Tensor]
+    forward: ForwardConfig, inverse: InverseConfig, weights: Mapping[str, Tensor], others: Mapping[str, Tensor]
 ) -> bool:
     """Whether both models hold the same frozen vision encoder."""
     if forward.vision_encoder.trains or not inverse.cond_on_img or inverse.vision_encoder.trains:

@@ -41,7 +41,7 @@ def describe(found: Checkpoint) -> str:
         lines += _training(found.info, found.config["training"])
     for kind, info in found.info.get("parts", {}).items():
         weights = {name: w for name, w in found.weights.items() if name.startswith(kind)}
-        lines += ["", f"{kind}: hash {info['digest']}, {_millions(weights)}", *_training(info)]
+        lines += ["", f"{kind}: hash {info['digest']}, {_millions(weights)}", *_history(info)]
     lines += ["", "made with " + ", ".join(f"{name} {version}" for name, version in found.versions.items())]
     return "\n".join(lines)
 
@@ -78,6 +78,16 @@ def _origin(info: Mapping[str, Any]) -> Iterator[str]:
     if origin.instructions:
         yield f"{len(origin.instructions)} instructions:"
         yield from (f"  {instruction}" for instruction in origin.instructions)
+
+
+def _history(info: Mapping[str, Any]) -> Iterator[str]:
+    """How a part of a bundle came about; one that was published, or taken out of a bundle, does not tell much."""
+    if "data" in info:
+        yield from _training(info)
+    elif "source" in info:
+        yield f"imported from {info['source']}, which does not say what it was trained on"
+    elif "from_bundle" in info:
+        yield f"taken out of the bundle {info['from_bundle']}"
 
 
 def _training(info: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> Iterator[str]:

@@ -4,10 +4,11 @@ import difflib
 import logging
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from common.errors import UserError
+from policy.interface import Text
 
 log = logging.getLogger(__name__)
 
@@ -21,21 +22,30 @@ class KnownInstructions:
     Without a single one every instruction becomes zeros, with a warning: such a policy cannot tell them apart.
     """
 
-    def __init__(self, embeddings: Mapping[str, Tensor]):
-        self.embeddings: dict[str, Tensor] = {}
+    def __init__(self, embeddings: Mapping[str, ArrayLike]):
+        self.embeddings: dict[str, NDArray[np.float32]] = {}
         self._texts: dict[str, str] = {}
         self._warned = False
         self.add(embeddings)
 
-    def add(self, embeddings: Mapping[str, Tensor]) -> None:
+    def add(self, embeddings: Mapping[str, ArrayLike]) -> None:
         """Knows these as well; UserError for one of another width."""
-        for text, embedding in embeddings.items():
+        for text, given in embeddings.items():
+            embedding = np.asarray(given, np.float32)
             if embedding.shape != (TEXT_DIM,):
-                raise UserError(f"the embedding of {text!r} has shape {tuple(embedding.shape)}, not ({TEXT_DIM},)")
+                raise UserError(f"the embedding of {text!r} has shape {embedding.shape}, not ({TEXT_DIM},)")
             self.embeddings[text] = embedding
             self._texts[_plain(text)] = text
 
-    def embed(self, texts: Sequence[str]) -> Tensor:
+    def prepare(self, text: Text) -> NDArray[np.float32]:
+        """Instructions, or their embeddings (b, 512) or (b, 1, 512), -> embeddings (b, 512)."""
+        if not isinstance(text, np.ndarray):
+            return self.embed(text)
+        if text.shape[-1:] != (TEXT_DIM,):
+            raise UserError(f"stored text embeddings must have shape (b, {TEXT_DIM}), not {text.shape}")
+        return text.astype(np.float32).reshape(-1, TEXT_DIM)
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(b, 512); raises UserError for an instruction without an embedding, naming the nearest ones."""
         if not self.embeddings:
             if not self._warned:
@@ -44,8 +54,8 @@ class KnownInstructions:
                     "tell them apart; import it again with --text-embeddings DIR"
                 )
                 self._warned = True
-            return torch.zeros(len(texts), TEXT_DIM)
-        return torch.stack([self.embeddings[self._known(text)] for text in texts])
+            return np.zeros((len(texts), TEXT_DIM), np.float32)
+        return np.stack([self.embeddings[self._known(text)] for text in texts])
 
     def _known(self, text: str) -> str:
         plain = _plain(text)

@@ -10,6 +10,7 @@ from demos.origin import Origin
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
+from policy.torch_options import optimize
 from tokenizer.tracks.model import TokenizerConfig
 from training import checkpoint
 from training.checkpoint import Checkpoint
@@ -52,12 +53,20 @@ def usable_device(name: str | None = None) -> str:
     return name
 
 
-def load_policy(path: str | Path, device: str | None = "cpu", threads: int | None = None) -> Amplify:
-    """Opens a bundle (.safetensors) on ``device``; for None on a GPU if there is one, else on the CPU.
+def load_policy(
+    path: str | Path,
+    device: str | None = "cpu",
+    threads: int | None = None,
+    precision: str = "fp32",
+    compiled: bool = False,
+) -> Amplify:
+    """Opens a bundle (.safetensors) on ``device``; for None on a GPU if there is one, else on the CPU. To act only:
+    who wants its weights takes ``build``.
 
     ``threads`` sets how many threads torch computes with, in this whole process. By default that is all cores but one:
     what feeds a policy (simulator, network, cameras) needs the other, and while it runs there, a torch thread that
-    shares the core makes all of them wait (measured: docs/robot.md).
+    shares the core makes all of them wait (measured: docs/robot.md). ``precision``: fp32, or bf16, in which a code may
+    come out differently now and then; ``compiled``: by torch.compile, which takes a minute and a C++ compiler.
 
     Raises:
         UserError: there is no such file, it is not one of our bundles, or ``device`` cannot be used.
@@ -66,5 +75,6 @@ def load_policy(path: str | Path, device: str | None = "cpu", threads: int | Non
     if threads is None:
         threads = min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1))
     torch.set_num_threads(threads)
-    policy = build(checkpoint.read(path, "bundle"))
-    return policy.to(device)
+    policy = build(checkpoint.read(path, "bundle")).to(device)
+    optimize(policy, precision, compiled)
+    return policy

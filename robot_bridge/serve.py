@@ -16,6 +16,8 @@ from common.cli import CommandParser, run
 from common.errors import UserError
 from policy import DEFAULT_BUNDLE
 from policy.interface import Policy
+from policy.runtimes.opening import load_runtime
+from policy.runtimes.options import add_runtime_options, runtime_options
 from robot_bridge import logs
 from robot_bridge.logs import fields
 from robot_bridge.realtime import prefer_this_process
@@ -72,10 +74,11 @@ def serve(policy: Policy, server: PolicyServer, warm_sizes: tuple[int, ...]) -> 
 def main(argv: list[str]) -> int:
     """The command."""
     parser = CommandParser("robot_bridge.serve", __doc__)
-    parser.add_argument("--checkpoint", default=DEFAULT_BUNDLE, help="the policy's bundle")
+    parser.add_argument("--checkpoint", default=DEFAULT_BUNDLE, help="the policy's bundle, or its export")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (this machine only)")
     parser.add_argument("--device", help="device of the policy (default: cuda if there is one, else cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the policy (default: all cores but one)")
+    add_runtime_options(parser)
     parser.add_argument(
         "--priority",
         type=int,
@@ -120,16 +123,9 @@ def main(argv: list[str]) -> int:
 
     prefer_this_process(arguments.priority)  # before the threads that serve and compute start, so that they inherit it
 
-    import torch  # not for --help
-
-    from policy import load_policy
-
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from None
-    policy = load_policy(arguments.checkpoint, device=device, threads=arguments.threads)
+    policy = load_runtime(
+        arguments.checkpoint, device=arguments.device, threads=arguments.threads, **runtime_options(arguments)
+    )
     server = PolicyServer(
         policy,
         arguments.bind,

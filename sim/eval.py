@@ -32,6 +32,7 @@ from common import cli
 from common.cli import not_negative, positive
 from common.errors import UserError
 from common.files import check_writable
+from policy.runtimes.options import add_runtime_options, runtime_options
 from sim.evaluation import provenance
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
@@ -49,9 +50,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OF_POLICIES = ("checkpoint", "replan", "ensemble", "blank_codes", "device", "threads")
+OF_POLICIES = (
+    "checkpoint",
+    "replan",
+    "ensemble",
+    "blank_codes",
+    "device",
+    "threads",
+    "runtime",
+    "precision",
+    "compile",
+)
 """Options that mean nothing to the expert."""
-DECIDING = ("policy", "checkpoint", "replan", "ensemble", "blank_codes", "max_steps", "settle_steps", "seed")
+DECIDING = (
+    *("policy", "checkpoint", "runtime", "precision", "replan", "ensemble", "blank_codes"),
+    *("max_steps", "settle_steps", "seed"),
+)
 """Options that decide how an episode is played."""
 LIBERO_IMAGE_SIZE = 128
 FILM_SIZE = 0.0005
@@ -77,7 +91,10 @@ def parser() -> argparse.ArgumentParser:
         help="'bundle' (default), 'expert' (the scripted one), or a policy server: tcp://HOST:PORT",
     )
     what.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="bundle; default: checkpoints/default.safetensors"
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="bundle or export; default: checkpoints/default.safetensors",
     )
     what.add_argument(
         "--suite",
@@ -135,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="threads of the policy (default: all cores but one)",
     )
+    add_runtime_options(machine)
     machine.add_argument("--out", type=Path, metavar="DIR", help="folder of results.json; an existing one is continued")
     machine.add_argument(
         "--video", choices=("none", "failures", "all"), help="episodes to film as mp4 (default none; all for --report)"
@@ -199,7 +217,7 @@ def main(argv: list[str]) -> int:
     )
     films = 0 if rules.video == "none" else len(jobs) * ((rules.video_size or rules.image_size) / 128) ** 2
     findings = checks.shortcomings(driver, out, films * FILM_SIZE, workers)
-    if options.policy == "bundle" and (device := checks.device(options.device)).mend:
+    if options.policy == "bundle" and options.runtime != "onnx" and (device := checks.device(options.device)).mend:
         findings.append(device)
     for warning in [*results.notes, *map(str, findings)]:
         log.warning(warning)
@@ -259,6 +277,7 @@ def _policy(options: argparse.Namespace) -> "Policy | None":
         device=options.device,
         threads=options.threads,
         blank_codes=options.blank_codes,
+        **runtime_options(options),
     )
     if options.replan > policy.action_horizon:
         raise UserError(f"--replan {options.replan} is more than the {policy.action_horizon} actions of a chunk")

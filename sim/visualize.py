@@ -25,6 +25,7 @@ from common import cli
 from common.cli import not_negative, positive
 from common.errors import UserError
 from policy import DEFAULT_BUNDLE
+from policy.runtimes.options import add_runtime_options, runtime_options
 from sim.evaluation.open_policy import open_bundle
 from sim.pictures import rerun_recording
 from sim.pictures.inputs import Clip, demonstration_clip, image_clip, video_clip
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     episode.add_argument("--max-steps", type=positive, metavar="N", help="step limit (default: the suite's own)")
     episode.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'")
     how = command.add_argument_group("how")
-    how.add_argument("--checkpoint", type=Path, default=DEFAULT_BUNDLE, metavar="FILE", help="bundle")
+    how.add_argument("--checkpoint", type=Path, default=DEFAULT_BUNDLE, metavar="FILE", help="bundle or export")
     how.add_argument(
         "--samples", type=positive, default=1, metavar="N", help="also draw N sampled predictions as a fan"
     )
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--formats", metavar="LIST", help="of png,mp4,gif,rrd (default: all but gif that can be written)")
     how.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help="default: pictures")
     how.add_argument("--device", metavar="NAME", help="device of the policy (default: cuda if there is one, else cpu)")
+    add_runtime_options(how)
     how.add_argument("--debug", action="store_true", help="show tracebacks")
     return command
 
@@ -81,7 +83,7 @@ def main(argv: list[str]) -> None:
     """Draw everything that the command line names, and say where it is."""
     options = parser().parse_args(argv)
     formats = _formats(options.formats)
-    policy = open_bundle(options.checkpoint, device=options.device)
+    policy = open_bundle(options.checkpoint, device=options.device, **runtime_options(options))
     import torch
 
     for clip in _clips(options, policy):

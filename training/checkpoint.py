@@ -6,12 +6,14 @@ training data and metrics. No pickle, and nothing but the file is consulted when
 
 import hashlib
 import json
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +21,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.files import replacing
+from common.files import digest_of, replacing
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "amplify"
@@ -40,7 +42,7 @@ class Checkpoint:
 
     kind: str
     config: dict[str, Any]
-    weights: dict[str, Tensor]
+    weights: Mapping[str, Tensor]
     info: dict[str, Any] = field(default_factory=dict)
     """what is good to know but not needed to load: data, metrics, step, source files"""
     versions: dict[str, str] = field(default_factory=dict)
@@ -51,10 +53,52 @@ class Checkpoint:
     """(512,) by instruction, for models that take stored ones: data, not weights"""
 
 
-def digest_of(path: Path) -> str:
-    """sha256 of a file, first 16 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+class StoredTensors(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, each read when it is asked for.
+
+    So a model can be filled from it tensor by tensor, and never lies in memory twice; a mapped file would, since what
+    was read of it stays. The open file remains the same when another one takes its name.
+    """
+
+    def __init__(self, path: Path):
+        self._file = open(path, "rb")  # noqa: SIM115 (closed with the last reference)
+        length = int.from_bytes(self._file.read(8), "little")
+        header = json.loads(self._file.read(length))
+        self._start = 8 + length
+        self._entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+    def without(self, names: Iterable[str]) -> Self:
+        """The same but for these."""
+        fewer = copy(self)
+        fewer._entries = {name: entry for name, entry in self._entries.items() if name not in set(names)}
+        return fewer
+
+    def __getitem__(self, name: str) -> Tensor:
+        entry = self._entries[name]
+        begin, end = entry["data_offsets"]
+        dtype = _DTYPES[entry["dtype"]]
+        if begin == end:
+            return torch.empty(entry["shape"], dtype=dtype)
+        data = bytearray(os.pread(self._file.fileno(), end - begin, self._start + begin))
+        return torch.frombuffer(data, dtype=dtype).view(entry["shape"])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def library_versions() -> dict[str, str]:
@@ -115,14 +159,15 @@ def read(path: str | Path, kind: str | None = None) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             document = _document(path, file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        stored = StoredTensors(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is truncated or not a safetensors file ({error}); copy it again") from None
     if kind not in (None, document["kind"]):
         raise CheckpointError(f"{path} holds a {document['kind']} checkpoint where a {kind} one is needed")
     digest = digest_of(path)
-    embeddings = {name.removeprefix(_EMBEDDING): x for name, x in tensors.items() if name.startswith(_EMBEDDING)}
-    weights = {name: x for name, x in tensors.items() if not name.startswith(_EMBEDDING)}
+    of_texts = [name for name in stored if name.startswith(_EMBEDDING)]
+    embeddings = {name.removeprefix(_EMBEDDING): stored[name] for name in of_texts}
+    weights = stored.without(of_texts)
     return Checkpoint(
         document["kind"], document["config"], weights, document["info"], document["versions"], path, digest, embeddings
     )
@@ -150,12 +195,12 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     if extra := sorted(set(found) - set(wanted)):
         raise CheckpointError(f"{where} has the unexpected weight {_few(extra)}; it does not belong to its config")
     for name, tensor in wanted.items():
-        if tensor.shape != found[name].shape:
-            theirs, ours = tuple(found[name].shape), tuple(tensor.shape)
-            raise CheckpointError(f"{where}: the weight {name} has shape {theirs}, its config says {ours}")
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(found[name])
+        with torch.no_grad():
+            given = found[name]
+            if tensor.shape != given.shape:
+                theirs, ours = tuple(given.shape), tuple(tensor.shape)
+                raise CheckpointError(f"{where}: the weight {name} has shape {theirs}, its config says {ours}")
+            tensor.copy_(given)
 
 
 def _few(names: list[str]) -> str:

@@ -18,7 +18,8 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
-from training.checkpoint import PICKLE_SUFFIXES, CheckpointError, digest_of
+from common.files import digest_of
+from training.checkpoint import PICKLE_SUFFIXES, CheckpointError
 
 _LET_IN: list[Any] = [
     pathlib.PosixPath,

@@ -76,7 +76,7 @@ class GaussianHead(nn.Module):
 
     def _outputs(self, condition: Tensor) -> Tensor:
         """The network's, (b, t, action_dim), float32"""
-        x = self.decoder(self.latents.expand(len(condition), -1, -1), condition)
+        x = self.decoder(self.latents.expand(condition.shape[0], -1, -1), condition)
         return self.action_proj(x).float()
 
     def _mean(self, outputs: Tensor) -> Tensor:

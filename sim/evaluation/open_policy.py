@@ -1,7 +1,7 @@
-"""Opens the policy that a command line names: a bundle on disk, or whatever answers at a policy server's address."""
+"""Opens the policy that a command line names: a bundle, an export, or whatever answers at a policy server's address."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.conventions import VIEWS
 from common.errors import UserError
@@ -9,7 +9,7 @@ from policy import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from policy import Policy
-    from policy.amplify import Amplify
+    from policy.runtimes.opening import LocalPolicy
 
 ADDRESSES = ("tcp://", "ipc://")
 """How the address of a policy server begins."""
@@ -22,11 +22,12 @@ def open_policy(
     device: str | None = None,
     threads: int | None = None,
     blank_codes: bool = False,
+    **computing: Any,
 ) -> "Policy":
     """The policy of ``sim.eval --policy SOURCE``: ``bundle``, or the address of a server.
 
     Args:
-        checkpoint, device, threads: as ``open_bundle`` takes them.
+        checkpoint, device, threads, computing: as ``open_bundle`` takes them.
         blank_codes: hide the motion codes from the inverse model.
 
     Raises:
@@ -36,31 +37,34 @@ def open_policy(
     if source.startswith(ADDRESSES):
         from policy.remote import RemotePolicy
 
-        if checkpoint or blank_codes or device or threads:
-            raise UserError("--checkpoint, --blank-codes, --device and --threads have to be told to the server")
+        if checkpoint or blank_codes or device or threads or any(computing.values()):
+            raise UserError("what to compute, and how, has to be told to the server, not to its client")
         policy: Policy = RemotePolicy(source)
     else:
-        policy = bundle = open_bundle(checkpoint or DEFAULT_BUNDLE, device=device, threads=threads)
+        policy = bundle = open_bundle(checkpoint or DEFAULT_BUNDLE, device=device, threads=threads, **computing)
         bundle.blank_codes = blank_codes
     if not set(policy.views) <= set(VIEWS):
         raise UserError(f"the policy needs the views {', '.join(policy.views)}; LIBERO has {', '.join(VIEWS)}")
     return policy
 
 
-def open_bundle(path: Path, *, device: str | None = None, threads: int | None = None) -> "Amplify":
-    """The policy in the bundle at ``path``.
+def open_bundle(
+    path: Path, *, device: str | None = None, threads: int | None = None, **computing: Any
+) -> "LocalPolicy":
+    """The policy in the bundle, or exported folder, at ``path``.
 
     Args:
         device: of torch; a GPU if there is one, else the CPU.
         threads: that the policy computes with; as ``policy.load_policy`` chooses if absent.
+        computing: runtime, precision, compiled, as ``policy.load_runtime`` takes them.
 
     Raises:
-        UserError: there is no such file, it is not one of our bundles, or the device cannot be used.
+        UserError: there is no such file, it is not one of our policies, or cannot be computed so.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(
             f"no bundle at {path}; name one with --checkpoint FILE (training ends with 'python -m policy.bundle')"
         )
-    from policy import load_policy
+    from policy import load_runtime
 
-    return load_policy(path, device=device, threads=threads)
+    return load_runtime(path, device=device, threads=threads, **computing)

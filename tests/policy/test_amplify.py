@@ -74,7 +74,7 @@ def knowing(*texts: str) -> Amplify:
 def test_an_instruction_that_is_known_is_its_embedding(images: np.ndarray) -> None:
     policy = knowing("close it", "open it", "wipe it")
     stored = policy.known_instructions.embeddings
-    embeddings = torch.stack([stored["open it"], stored["close it"]]).numpy()
+    embeddings = np.stack([stored["open it"], stored["close it"]])
     actions = policy.act(images, None, embeddings)
     assert np.array_equal(actions, policy.act(images, None, ["open it", "close it"]))
     assert np.array_equal(actions, policy.act(images, None, ["Open  it", "close_it "]))

@@ -7,13 +7,15 @@ import torch
 from safetensors.torch import save_file
 
 from common.errors import UserError
-from policy import bundle, load_policy
+from policy import bundle, info
 from policy.import_official import convert
+from policy.load import build
 from policy.published import forward_checkpoint
 from policy.recipes.forward import ForwardRecipe
 from policy.recipes.models import load_forward, load_tokenizer
 from tests.tokenizer.golden import load
 from tokenizer.tracks.model import MotionTokenizer
+from training import checkpoint
 from training.hydra_config import parse
 from training.published_file import read_published
 
@@ -35,12 +37,16 @@ def parts(golden: Path) -> tuple[Path, Path, Path]:
     return tuple(golden / f"ckpt_{name}.pt" for name in names)  # type: ignore[return-value]
 
 
-def test_golden_checkpoints_bundle_into_the_published_policy(golden: Path, vision: Path, tmp_path: Path) -> None:
+def test_golden_checkpoints_bundle_into_the_published_policy(
+    golden: Path, vision: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "policy.safetensors"
     paths = zip(("--mt_ckpt", "--fd_ckpt", "--id_ckpt"), map(str, parts(golden)), strict=True)
     options = [word for pair in paths for word in pair]
     bundle.main([*options, "--name", "published", "--out", str(out), "--vision_weights", str(vision)])
-    ours, published = load_policy(out).state_dict(), convert(golden / "bundle_gaussian.pt").state_dict()
+    info.main([str(out)])
+    assert "imported from ckpt_forward_dynamics.pt" in capsys.readouterr().out
+    ours, published = build(checkpoint.read(out)).state_dict(), convert(golden / "bundle_gaussian.pt").state_dict()
     assert ours.keys() == published.keys()
     for name, tensor in published.items():
         torch.testing.assert_close(ours[name], tensor, rtol=0, atol=0, msg=name)

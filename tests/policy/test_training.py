@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from common.errors import UserError
 from policy import average, bundle, load_policy, train_forward, train_inverse, unbundle
 from policy.interface import Policy
+from policy.load import build
 from tests.policy.tiny import (
     ASSETS,
     SIZE,
@@ -238,7 +239,7 @@ def test_a_bundle_comes_apart_into_checkpoints_that_train_on_and_bundle_again(tr
         for kind in ("motion_tokenizer", "forward_dynamics", "inverse_dynamics")
     }
     bundle.main([*bundle_arguments(trained, **parts), "--out", str(other)])
-    before, after = (load_policy(path).state_dict() for path in (one, other))
+    before, after = (build(checkpoint.read(path)).state_dict() for path in (one, other))
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert load_policy(one).origin == load_policy(other).origin
     with pytest.raises(UserError, match="holds a motion_tokenizer checkpoint where a bundle one is needed"):
@@ -248,12 +249,12 @@ def test_a_bundle_comes_apart_into_checkpoints_that_train_on_and_bundle_again(tr
 def test_the_mean_of_two_bundles_lies_between_them(trained: Path, tmp_path: Path) -> None:
     one, other, mean = (tmp_path / f"{name}.safetensors" for name in ("one", "other", "mean"))
     bundle.main([*bundle_arguments(trained), "--out", str(one)])
-    policy = load_policy(one)
+    policy = build(checkpoint.read(one))
     for weight in policy.inverse_dynamics.head.parameters():
         weight.add_(1.0)
     bundle.save_bundle(policy, other)
     average.main([str(one), str(other), "--share", "0.25", "--name", "mean", "--out", str(mean)])
-    before, after = load_policy(one), load_policy(mean)
+    before, after = build(checkpoint.read(one)), build(checkpoint.read(mean))
     assert after.name == "mean"
     assert after.origin == before.origin
     pairs = zip(before.inverse_dynamics.head.parameters(), after.inverse_dynamics.head.parameters(), strict=True)

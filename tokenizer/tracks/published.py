@@ -13,7 +13,7 @@ from training import checkpoint
 from training.checkpoint import Checkpoint
 from training.published_file import is_published, read_published, reading
 
-_SAME_NAME = (
+SAME_NAME = (
     *("num_tracks", "true_horizon", "track_pred_horizon", "interp_method", "hidden_dim", "num_heads", "num_layers"),
     *("attn_pdrop", "codebook_size", "decoder_mlp_hidden_dim", "causal_encoder", "per_view", "cond_on_img"),
 )
@@ -28,7 +28,7 @@ def tokenizer_config(c: Mapping[str, Any]) -> TokenizerConfig:
     loss = c["loss"]
     if list(loss["cls_img_size"]) != list(c["img_shape"]):
         raise UserError("loss.cls_img_size differs from img_shape; such tokenizers are not supported")
-    options = {name: c[name] for name in _SAME_NAME} | {name: c[name] for name in _OPTIONAL if name in c}
+    options = {name: c[name] for name in SAME_NAME} | {name: c[name] for name in _OPTIONAL if name in c}
     if c["cond_on_img"]:
         vision = c["vision_encoder"]
         if vision["model_name"] != "resnet18" or not vision["get_patches"] or vision["get_cls_and_patches"]:

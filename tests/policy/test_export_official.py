@@ -1,0 +1,109 @@
+"""Published files in and out again: nothing is lost on the way, and nothing in them is run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from common.errors import UserError
+from policy import export_official, import_official, info
+from policy.bundle import bundle_config, save_bundle
+from policy.import_official import convert
+from tests.policy.test_published import Runs, vision  # noqa: F401 (a fixture)
+from tests.policy.tiny import make_policy
+from tests.tokenizer.golden import load
+from training import checkpoint
+
+
+def names(config: dict[str, Any], prefix: str = "") -> set[str]:
+    """Dotted names of everything in a nested config."""
+    found = {prefix + name for name in config}
+    for name, value in config.items():
+        found |= names(value, f"{prefix}{name}.") if isinstance(value, dict) else set()
+    return found
+
+
+def test_golden_bundle_imported_exported_and_imported_again_is_the_same(golden: Path, tmp_path: Path) -> None:
+    ours, published = tmp_path / "ours.safetensors", tmp_path / "again.pt"
+    import_official.main([str(golden / "bundle_gaussian.pt"), "--out", str(ours)])
+    export_official.main([str(ours), str(published)])
+
+    before, after = load(golden, "bundle_gaussian"), torch.load(published, weights_only=True)
+    assert after["model"].keys() == before["model"].keys()
+    for name, tensor in before["model"].items():
+        assert after["model"][name].dtype == tensor.dtype, name
+        tolerance = 1e-6 if name.endswith("inv_freq") else 0.0
+        torch.testing.assert_close(after["model"][name], tensor, rtol=tolerance, atol=0, msg=name)
+    assert names(after["config"]) == names(before["config"])
+
+    first, second = convert(golden / "bundle_gaussian.pt"), convert(published)
+    assert bundle_config(first) | {"name": ""} == bundle_config(second) | {"name": ""}
+    weights = second.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in first.state_dict().items())
+
+
+def test_what_the_published_code_does_not_know_is_not_written(tmp_path: Path) -> None:
+    save_bundle(make_policy(), tmp_path / "tiny.safetensors")
+    with pytest.raises(UserError, match="one frozen vision encoder for both"):
+        export_official.main([str(tmp_path / "tiny.safetensors"), str(tmp_path / "tiny.pt")])
+    assert not (tmp_path / "tiny.pt").exists()
+
+
+@pytest.mark.parametrize("kind", ["motion_tokenizer", "forward_dynamics", "inverse_dynamics"])
+def test_golden_parts_become_checkpoints_of_ours(
+    golden: Path,
+    vision: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    path = golden / f"ckpt_{kind}{'_gaussian' if kind == 'inverse_dynamics' else ''}.pt"
+    out = tmp_path / "part.safetensors"
+    beside = ["--tokenizer", str(golden / "ckpt_motion_tokenizer.pt"), "--vision_weights", str(vision)]
+    import_official.main([str(path), "--out", str(out), *beside])
+    found = checkpoint.read(out, kind)
+    for name, tensor in load(golden, path.stem)["model"].items():
+        if not name.endswith((".attn_mask", ".inv_freq")):
+            assert torch.equal(found.weights[name], tensor), name
+    info.main([str(out)])
+    assert f"imported from {path.name}" in capsys.readouterr().out
+
+
+def test_dynamics_need_their_tokenizer(golden: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--tokenizer FILE"):
+        import_official.main([str(golden / "ckpt_forward_dynamics.pt"), "--out", str(tmp_path / "x.safetensors")])
+
+
+def test_golden_bundle_damaged_in_any_way_is_refused_and_nothing_written(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, path, out = load(golden, "bundle_gaussian"), tmp_path / "bad.pt", tmp_path / "out.safetensors"
+
+    def refused(message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            import_official.main([str(path), "--out", str(out)])
+        assert not out.exists()
+
+    path.write_bytes((golden / "bundle_gaussian.pt").read_bytes()[:100_000])
+    refused("cannot be read safely")
+    path.write_bytes(b"not a checkpoint")
+    refused("cannot be read safely")
+    torch.save(whole | {"metadata": Runs()}, path)
+    refused("cannot be read safely")
+    assert "code was run" not in capsys.readouterr().out
+    model = dict(whole["model"])
+    torch.save(whole | {"model": {**model, "forward_dynamics.sos_token": torch.zeros(1, 1, 63)}}, path)
+    refused(r"sos_token has shape \(1, 1, 63\), its config says \(1, 1, 64\)")
+    del model["forward_dynamics.sos_token"]
+    torch.save(whole | {"model": model}, path)
+    refused(r"lacks the weight forward_dynamics.sos_token")
+    torch.save(
+        whole | {"model": whole["model"] | {"forward_dynamics.sos_token": torch.full((1, 1, 64), torch.nan)}}, path
+    )
+    refused(r"what is no number in forward_dynamics\.sos_token")
+    torch.save({"config": {"a": 1}, "model": {}}, path)
+    refused("its config is of none of its models")
+    save_file({"x": torch.zeros(1)}, path)
+    refused("cannot be read safely")
