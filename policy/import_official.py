@@ -16,8 +16,8 @@ from demos.origin import Origin
 from demos.text_embeddings import read_text_embeddings
 from policy.amplify import Amplify
 from policy.bundle import save_bundle
-from policy.published import forward_config, inverse_config
-from tokenizer.tracks.published import model_weights, tokenizer_config
+from policy.published import forward_config, inverse_config, policy_weights
+from tokenizer.tracks.published import tokenizer_config
 from training.checkpoint import Checkpoint, load_weights
 from training.published_file import read_published, reading
 
@@ -39,7 +39,7 @@ def convert(path: Path, text_embeddings: Mapping[str, Tensor] | None = None) -> 
         )
     renamed = {
         name.replace("img_encoder.", "forward_dynamics.vision_encoder.", 1): tensor
-        for name, tensor in model_weights(published["model"]).items()
+        for name, tensor in policy_weights(published["model"]).items()
         # the quantiser is one module of tokenizer and forward dynamics, stored twice
         if not name.startswith("forward_dynamics.quantize.")
     }

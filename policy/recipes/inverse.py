@@ -42,6 +42,8 @@ class InverseTraining(DynamicsTraining):
         if self.code_source != "tokenizer" and self.forward_dynamics_checkpoint is None:
             source = self.code_source
             raise UserError(f"code_source={source} needs forward_dynamics_checkpoint=...; or use code_source=tokenizer")
+        if self.model.action_key != "actions" and self.pad_actions == "zero":
+            raise UserError("zeros are no joint angles to aim at; set pad_actions=repeat or pad_actions=mask")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
     def __init__(self, config: InverseTraining):
         self.forward_digest: str | None = None
         super().__init__(config)
-        self.model.set_proprio_statistics(torch.from_numpy(self.data.frames.proprio))
+        frames = self.data.frames
+        self.model.set_statistics(torch.from_numpy(frames.proprio), torch.from_numpy(frames.actions))
 
     def build(self) -> None:
         c = self.config.model
@@ -83,6 +86,7 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
             keys={"images", "proprio", "actions", "text"},
             views=self.tokenizer.config.views,
             action_horizon=c.model.action_horizon,
+            action_key=c.model.action_key,
         )
         texts = torch.zeros(len(frames.texts), 0)
         if self.model.text_encoder is not None:
@@ -141,7 +145,9 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         actions, mask = frames["actions"], frames["action_mask"]
         observation = (images, text, frames["proprio"])
         targets = (actions, mask.float(), data.waypoints[torch.from_numpy(indices)].to(device))
+        torch.manual_seed(self.config.seed)  # a head that samples is measured with the same noise every time
         loss, predicted, waypoint_errors = model(*observation, codes, *targets)
+        torch.manual_seed(self.config.seed)
         loss_without_codes, *_ = model(*observation, torch.zeros_like(codes), *targets)
         return {
             "loss": loss,
