@@ -27,8 +27,8 @@ from policy.heads.base import ActionHead
 from policy.heads.diffusion import DiffusionHead, DiffusionHeadConfig
 from policy.heads.flow import FlowHead, FlowHeadConfig
 from policy.heads.gaussian import GaussianHead, GaussianHeadConfig
-from policy.text import TEXT_DIM, PreprocessedText, TextConfig, WordsEncoder, build_text_encoder
-from policy.vision import ResNet18, SmallEncoder, VisionConfig, build_vision_encoder
+from policy.text import TEXT_DIM, TextConfig, TextEncoder, build_text_encoder
+from policy.vision import VisionConfig, VisionEncoder, build_vision_encoder
 from policy.waypoints import WaypointTokens
 from tokenizer.tracks.model import TokenizerConfig
 
@@ -182,8 +182,8 @@ def build_head(config: InverseConfig, dim: int, condition_tokens: int) -> Action
 class InverseDynamics(nn.Module):
     """Acts on condition tokens; which ones there are and in which order is fixed by ``config``."""
 
-    vision_encoder: SmallEncoder | ResNet18 | None
-    text_encoder: WordsEncoder | PreprocessedText | None
+    vision_encoder: VisionEncoder | None
+    text_encoder: TextEncoder | None
     waypoints: WaypointTokens
     proprio_mean: Tensor
     proprio_std: Tensor

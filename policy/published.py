@@ -15,7 +15,7 @@ from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
 from policy.text import TextConfig
 from policy.vision import VisionConfig
-from tokenizer.resnet import ResNet18
+from tokenizer.resnet import ResNet
 from tokenizer.tracks.published import model_weights
 from training.checkpoint import Checkpoint, CheckpointError
 from training.published_file import read_published, reading
@@ -127,6 +127,6 @@ def _vision(path: str | Path, config: VisionConfig, weights: str | Path | None) 
             f"{path} does not hold its vision encoder; name a file with pretrained resnet18 weights (.safetensors or "
             ".pth): model.vision_encoder.weights=FILE for trainers, --vision_weights FILE for policy.bundle"
         )
-    encoder = ResNet18(config.image_size)
-    encoder.load_pretrained(Path(weights))
+    encoder = ResNet(config.image_size)
+    encoder.load_pretrained(str(weights))
     return {f"vision_encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}

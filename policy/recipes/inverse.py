@@ -1,6 +1,6 @@
 """How inverse dynamics is trained: motion codes, images, instruction and proprioception -> the actions taken there."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
-from policy.recipes.models import load_forward, load_pretrained_vision
+from policy.recipes.models import load_forward, load_pretrained, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.recipe import track_frames
 from training.hydra_config import ConfigFiles
@@ -73,9 +73,15 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
 
     def build(self) -> None:
         c = self.config.model
+        if c.cond_on_img:
+            c = replace(c, vision_encoder=c.vision_encoder.resolved())
+        if c.reads_text:
+            c = replace(c, text_encoder=c.text_encoder.resolved())
         self.model = InverseDynamics(c, self.tokenizer.config)
-        if self.model.vision_encoder is not None:
-            load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
+        load_pretrained(self.model.vision_encoder, c.vision_encoder, self.model.text_encoder, c.text_encoder)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.model, self.config.model.vision_encoder, self.config.weight_decay)
 
     def read(self, datasets: tuple[str, ...]) -> InverseData:
         c = self.config
@@ -165,7 +171,7 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         return super().built_on() | forward
 
     def saved_config(self) -> dict[str, Any]:
-        return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
+        return {"model": self.model.config.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
 
     def text_embeddings(self) -> dict[str, Tensor]:
         return trained_embeddings(self.model.text_encoder, self.data.frames.texts, self.data.texts)

@@ -12,7 +12,7 @@ from policy.augment import OFF, AugmentConfig, jitter, shift, to_float
 from policy.known_instructions import KnownInstructions
 from policy.text import PreprocessedText, TextConfig, WordsEncoder
 from policy.vision import SmallEncoder, VisionConfig
-from tokenizer.resnet import ResNet18
+from tokenizer.resnet import ResNet
 
 SMALL = VisionConfig("small", 32, channels=(8, 8), embed_dim=12, keypoints=4)
 
@@ -65,18 +65,18 @@ def test_keypoints_are_found_where_the_feature_is() -> None:
 
 
 def test_resnet18_takes_torchvision_names_and_refuses_others(tmp_path: Path) -> None:
-    source, target = ResNet18(64), ResNet18(64)
+    source, target = ResNet(64), ResNet(64)
     names = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
     weights = {"fc.weight": torch.zeros(1)}
     for name, tensor in source.state_dict().items():
         _, place, rest = name.split(".", 2)
         weights[f"{names[place]}.{rest}"] = tensor
     torch.save(weights, tmp_path / "resnet18.pth")
-    target.load_pretrained(tmp_path / "resnet18.pth")
+    target.load_pretrained(str(tmp_path / "resnet18.pth"))
     assert torch.equal(target.model[0].weight, source.model[0].weight)
     torch.save({"conv1.weight": weights["conv1.weight"]}, tmp_path / "part.pth")
     with pytest.raises(UserError, match="does not hold resnet18 weights"):
-        target.load_pretrained(tmp_path / "part.pth")
+        target.load_pretrained(str(tmp_path / "part.pth"))
 
 
 def test_shifts_move_each_image_as_a_whole() -> None:

@@ -12,7 +12,7 @@ from policy.load import load_policy
 from policy.published import policy_weights
 from tests.tokenizer.golden import close, load, load_published
 from tokenizer.fsq import FSQ
-from tokenizer.resnet import ResNet18
+from tokenizer.resnet import ResNet
 
 SMALL_VISION = {"model_name": "resnet18", "get_patches": True, "get_cls_and_patches": False, "patch_pooling": None}
 
@@ -137,7 +137,7 @@ def test_golden_resnet18(golden: Path) -> None:
     weights = {k.removeprefix("img_encoder."): v for k, v in bundle.items() if k.startswith("img_encoder.")}
     for name, case in load(golden, "vision_resnet18")["cases"].items():
         if name.startswith("patches"):
-            model = ResNet18(case["img_size"])
+            model = ResNet(case["img_size"])
             model.load_state_dict(weights)
             assert close(model(case["input"].unsqueeze(1))[:, 0], case["output"]), name
 
