@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from common.errors import UserError
+from demos.dataset import FrameDataset
 from demos.text_embeddings import write_text_embedding
 from policy import bundle, load_policy, train_forward, train_inverse
 from policy.amplify import Amplify
 from policy.vision import build_vision_encoder
+from sim.evaluation.open_policy import open_policy
 from tests.policy.pretrained import write_resnet, write_t5, write_vision_transformer
 from tests.policy.tiny import common, dynamics_overrides, latest, make_data, tokenizer_overrides
 from tokenizer import train as train_tokenizer
@@ -104,6 +107,20 @@ def test_every_head_trains_and_acts(root: Path, act: Callable[[Amplify], np.ndar
 def act_again(policy: Amplify, act: Callable[[Amplify], np.ndarray]) -> np.ndarray:
     torch.manual_seed(1)  # no matter to a policy that has a seed of its own
     return act(policy)
+
+
+def test_actions_may_be_joint_angles_which_are_for_robots(root: Path) -> None:
+    options: dict[str, object] = {"action_key": "joint_states", "action_dim": 8, "normalize_actions": "min_max"}
+    forward = latest(root, "forward_dynamics")
+    policy = policy_of(root, forward, "joints", **options)  # the small configuration masks what is past the end
+    images = np.zeros((2, 2, 32, 32, 3), np.uint8)
+    chunk = policy.act(images, None, [INSTRUCTION] * 2)
+    frames = FrameDataset("[tiny:action1]", root=root / "demos", keys={"actions"}, action_key="joint_states")
+    assert chunk.shape == (2, 16, 8)
+    assert (chunk >= frames.actions.min(0) - 1e-5).all()
+    assert (chunk <= frames.actions.max(0) + 1e-5).all()
+    with pytest.raises(UserError, match="joint_states, which LIBERO's arm does not take"):
+        open_policy("bundle", root / "joints.safetensors")
 
 
 @pytest.mark.parametrize("name", VISION)
