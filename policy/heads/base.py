@@ -22,6 +22,11 @@ class ActionHead(nn.Module, ABC):
         self.shape = (horizon, action_dim)
         self.register_buffer("weights", discount ** torch.arange(horizon), persistent=False)
 
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """What does nearly all of the computing."""
+
     @abstractmethod
     def losses(self, condition: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Losses (b, t, action_dim) for the true ``actions``, before ``weights``; and what the head takes these for.

@@ -67,6 +67,10 @@ class GaussianHead(ActionHead):
         self.std = self._scalar(c.std)
         self.action_squash_scale = self._scalar(c.squash_scale)
 
+    @property
+    def network(self) -> TransformerDecoder:
+        return self.decoder
+
     @staticmethod
     def _scalar(value: float | str) -> Tensor | float:
         return nn.Parameter(torch.tensor(1.0)) if value == "learned" else float(value)
