@@ -26,8 +26,8 @@ class Amplify(nn.Module):
 
     ``share_vision_encoder``: both dynamics models hold one and the same frozen vision encoder, which runs once.
     ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
-    ``noise_seed``: of the noise that diffusion and flow heads start from, the same for every observation; with None it
-    is drawn anew each time, from torch's generator.
+    ``sampling_seed``: of the noise that diffusion and flow heads start from, the same for every observation; with None
+    it is drawn anew each time, from torch's generator.
     ``origin``: what it learned from. ``text_embeddings`` (512,): of the instructions that it can be given as text,
     where it was trained on stored embeddings.
     """
@@ -47,7 +47,7 @@ class Amplify(nn.Module):
         self.name, self.digest, self.origin = name, digest, origin or Origin()
         self.known_instructions = KnownInstructions(text_embeddings or {})
         self.blank_codes = False
-        self.noise_seed: int | None = 0
+        self.sampling_seed: int | None = 0
         self.motion_tokenizer = MotionTokenizer(tokenizer)
         self.forward_dynamics = ForwardDynamics(forward_dynamics, tokenizer, self.motion_tokenizer.quantize)
         self.inverse_dynamics = InverseDynamics(inverse_dynamics, tokenizer)
@@ -97,7 +97,7 @@ class Amplify(nn.Module):
                 codes,
                 tokens if self.share_vision_encoder else None,
             )
-            noise = inverse.head.noise(len(condition), self.noise_seed)
+            noise = inverse.head.noise(len(condition), self.sampling_seed)
             return inverse.act(condition, noise).float().cpu().numpy()
 
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.forward_measures import forward_measures
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
-from policy.recipes.models import load_pretrained, parameter_groups
+from policy.recipes.models import load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
@@ -61,7 +61,8 @@ class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
         c = self.config.model
         c = replace(c, vision_encoder=c.vision_encoder.resolved(), text_encoder=c.text_encoder.resolved())
         self.model = ForwardDynamics(c, self.tokenizer.config, self.tokenizer.quantize)
-        load_pretrained(self.model.vision_encoder, c.vision_encoder, self.model.text_encoder, c.text_encoder)
+        load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
+        load_pretrained_text(self.model.text_encoder, c.text_encoder)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return parameter_groups(self.model, self.config.model.vision_encoder, self.config.weight_decay)

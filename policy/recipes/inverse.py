@@ -15,7 +15,7 @@ from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
-from policy.recipes.models import load_forward, load_pretrained, parameter_groups
+from policy.recipes.models import load_forward, load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.recipe import track_frames
 from training.hydra_config import ConfigFiles
@@ -78,7 +78,8 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         if c.reads_text:
             c = replace(c, text_encoder=c.text_encoder.resolved())
         self.model = InverseDynamics(c, self.tokenizer.config)
-        load_pretrained(self.model.vision_encoder, c.vision_encoder, self.model.text_encoder, c.text_encoder)
+        load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
+        load_pretrained_text(self.model.text_encoder, c.text_encoder)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return parameter_groups(self.model, self.config.model.vision_encoder, self.config.weight_decay)

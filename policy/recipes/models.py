@@ -55,14 +55,16 @@ def load_forward(
     return model.requires_grad_(False).eval(), found
 
 
-def load_pretrained(
-    vision: VisionEncoder | None, vision_config: VisionConfig, text: TextEncoder | None, text_config: TextConfig
-) -> None:
-    """Gives encoders that are pretrained their weights; the others start from random ones."""
-    if vision is not None and not isinstance(vision, SmallEncoder):
-        vision.load_pretrained(vision_config.pretrained_weights)
-    if isinstance(text, T5Text):
-        text.t5.load_pretrained(text_config.weights)
+def load_pretrained_vision(encoder: VisionEncoder | None, config: VisionConfig) -> None:
+    """Gives an encoder that is pretrained its weights; the small one starts from random ones."""
+    if encoder is not None and not isinstance(encoder, SmallEncoder):
+        encoder.load_pretrained(config.pretrained_weights)
+
+
+def load_pretrained_text(encoder: TextEncoder | None, config: TextConfig) -> None:
+    """The same for text."""
+    if isinstance(encoder, T5Text):
+        encoder.t5.load_pretrained(config.weights)
 
 
 def parameter_groups(model: nn.Module, vision: VisionConfig, weight_decay: float) -> list[dict[str, Any]]:
