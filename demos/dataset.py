@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from demos.tracks import (
 )
 
 KEYS = frozenset({"images", "proprio", "actions", "tracks", "text"})
+ActionKey = Literal["actions", "joint_states"]
+"""What an action is: the demonstration's own, or the joint angles that were reached a step later and the gripper's
+command (7 + 1)."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class FrameDataset:
         mode: Mode | None = None,
         views: tuple[str, ...] = VIEWS,
         action_horizon: int = HORIZON,
+        action_key: ActionKey = "actions",
         track_horizon: int | None = None,
         interpolation: Interpolation = "linear",
         track_method: str = METHOD,
@@ -91,7 +95,7 @@ class FrameDataset:
         self._track_readers = OpenFiles(TrackReader, limit=128)
         self._mapped: dict[tuple[int, int], np.ndarray | None] = {}
 
-        proprio, actions = [np.zeros((0, PROPRIO_DIM), np.float32)], [np.zeros((0, ACTION_DIM), np.float32)]
+        proprio, actions = [np.zeros((0, PROPRIO_DIM), np.float32)], []
         for file, tracks, index in self._choose(spec, Path(root), Path(tracks_root), track_method):
             if "tracks" in self.keys and not tracks.exists():
                 if not episodes_with_tracks_only:
@@ -105,12 +109,12 @@ class FrameDataset:
                     np.concatenate([reader.read(index, "joint_states"), reader.read(index, "gripper_states")], axis=1)
                 )
             if "actions" in self.keys:
-                actions.append(reader.read(index, "actions"))
+                actions.append(_actions(reader, index, action_key))
         if not self.episodes:
             lacking = f"; {self.episodes_without_tracks} have no tracks" if self.episodes_without_tracks else ""
             raise UserError(f"datasets {spec} choose no episode of {root} for '{self.mode}'{lacking}")
         self._proprio = np.concatenate(proprio, dtype=np.float32)
-        self._actions = np.concatenate(actions, dtype=np.float32)
+        self._actions = np.concatenate(actions or [np.zeros((0, ACTION_DIM))], dtype=np.float32)
         steps = np.array([episode.steps for episode in self.episodes])
         self._end = np.cumsum(steps)
         self._first = self._end - steps
@@ -135,7 +139,7 @@ class FrameDataset:
 
     @property
     def actions(self) -> np.ndarray:
-        """(frames, 7) float32 of all frames, when ``keys`` has actions."""
+        """(frames, 7) float32 of all frames, when ``keys`` has actions; (frames, 8) of joint angles."""
         return self._actions
 
     def episode_of(self, indices: np.ndarray) -> np.ndarray:
@@ -282,3 +286,12 @@ class FrameDataset:
         """(episode, step in it) of each frame, as plain integers."""
         episode = self._episode[indices]
         return zip(episode.tolist(), (indices - self._first[episode]).tolist(), strict=True)
+
+
+def _actions(reader: DemoReader, episode: int, key: ActionKey) -> np.ndarray:
+    """The actions (steps, 7) of an episode, or (steps, 8) as joint angles and gripper; the last step stays there."""
+    commands = reader.read(episode, "actions")
+    if key == "actions":
+        return commands
+    joints = reader.read(episode, "joint_states")
+    return np.concatenate([joints[np.minimum(np.arange(len(joints)) + 1, len(joints) - 1)], commands[:, -1:]], 1)

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from common.errors import UserError
+from common.files import replacing
 from demos.language import language_of
 
 
@@ -38,3 +39,9 @@ def read_text_embeddings(place: str | Path) -> dict[str, np.ndarray]:
             raise UserError(f"{path}: text_emb {embedding.shape} must be one row of finite numbers; make it again")
         found[text] = embedding.reshape(-1)
     return found
+
+
+def write_text_embedding(path: Path, text: str, embedding: np.ndarray) -> None:
+    """Writes the ``embedding`` (d,) of an instruction as the file ``path``."""
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file["text"], file["text_emb"] = text, embedding[None].astype(np.float32)

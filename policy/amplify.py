@@ -25,6 +25,8 @@ class Amplify(nn.Module):
     ``share_vision_encoder``: both dynamics models hold one and the same frozen vision encoder, which runs once.
     ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
     ``autocast``: what matrices are multiplied in, where that is not their own type.
+    ``sampling_seed``: of the noise that diffusion and flow heads start from, the same for every observation; with None
+    it is drawn anew each time, from torch's generator.
     ``origin``: what it learned from. ``text_embeddings`` (512,): of the instructions that it can be given as text,
     where it was trained on stored embeddings.
     """
@@ -45,6 +47,7 @@ class Amplify(nn.Module):
         self.known_instructions = KnownInstructions(text_embeddings or {})
         self.blank_codes = False
         self.autocast: torch.dtype | None = None
+        self.sampling_seed: int | None = 0
         self.motion_tokenizer = MotionTokenizer(tokenizer)
         self.forward_dynamics = ForwardDynamics(forward_dynamics, tokenizer, self.motion_tokenizer.quantize)
         self.inverse_dynamics = InverseDynamics(inverse_dynamics, tokenizer)
@@ -73,7 +76,10 @@ class Amplify(nn.Module):
         return self.forward_dynamics.sos_token.device
 
     def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
-        """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1]."""
+        """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1].
+
+        Those of joint angles (``action_key`` of ``describe``) are (b, horizon, 8): rad, and the gripper in [-1, 1].
+        """
         with self._computing():
             pixels = self._images(images)
             tokens, indices = self._predict(pixels, text)
@@ -91,7 +97,8 @@ class Amplify(nn.Module):
                 codes,
                 tokens if self.share_vision_encoder else None,
             )
-            return inverse.head.act(condition).clamp(-1, 1).float().cpu().numpy()
+            noise = inverse.head.noise(len(condition), self.sampling_seed)
+            return inverse.act(condition, noise).float().cpu().numpy()
 
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Images (b, v, h, w, 3), b instructions -> indices (b, codes), code vectors (b, codes, hidden)."""
@@ -146,6 +153,7 @@ class Amplify(nn.Module):
             "head": self.inverse_dynamics.config.type,
             "runtime": f"torch {torch.__version__}",
             "precision": "fp32" if self.autocast is None else "bf16",
+            "action_key": self.inverse_dynamics.config.action_key,
             "blank_codes": self.blank_codes,
             **self.origin.to_info(),
         }

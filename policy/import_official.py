@@ -25,11 +25,11 @@ from policy.amplify import Amplify
 from policy.bundle import save_bundle
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
-from policy.published import forward_config, inverse_config
+from policy.published import forward_config, inverse_config, policy_weights
 from policy.recipes.models import read_forward, read_inverse
 from policy.text import TEXT_DIM
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
-from tokenizer.tracks.published import model_weights, read_tokenizer, tokenizer_config
+from tokenizer.tracks.published import read_tokenizer, tokenizer_config
 from training import checkpoint
 from training.checkpoint import Checkpoint, CheckpointError, load_weights
 from training.published_file import read_published, reading
@@ -53,7 +53,7 @@ def convert(path: Path, text_embeddings: Mapping[str, Tensor] | None = None) -> 
         )
     renamed = {
         name.replace("img_encoder.", "forward_dynamics.vision_encoder.", 1): tensor
-        for name, tensor in model_weights(published["model"]).items()
+        for name, tensor in policy_weights(published["model"]).items()
         # the quantiser is one module of tokenizer and forward dynamics, stored twice
         if not name.startswith("forward_dynamics.quantize.")
     }
@@ -113,7 +113,8 @@ def import_part(path: Path, out: Path, kind: str, tokenizer: Path | None, vision
             found = read_inverse(path, found, vision_weights)
             inverse = InverseDynamics(from_mapping(InverseConfig, found.config["model"], str(path)), c)
             load_weights(inverse, found)
-            result = inverse.eval().head.act(inverse.encode(images, text, proprio, codes)[0])
+            condition, _ = inverse.eval().encode(images, text, proprio, codes)
+            result = inverse.act(condition, inverse.head.noise(1, seed=0))
     _check_numbers(path, {**found.weights, "result": result})
     return checkpoint.save(out, kind, found.config, found.weights, found.info)
 

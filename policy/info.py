@@ -57,7 +57,8 @@ def _needs(found: Checkpoint) -> Iterator[str]:
     if inverse.cond_on_proprio:
         yield f"takes proprioception, {inverse.proprio_dim} numbers"
     yield f"takes the instruction as {_text(forward.text_encoder, found)}"
-    yield f"gives {inverse.action_horizon} actions of {inverse.action_dim} numbers ({inverse.type} head)"
+    what = "numbers" if inverse.action_key == "actions" else "numbers, joint angles (rad) and the gripper"
+    yield f"gives {inverse.action_horizon} actions of {inverse.action_dim} {what} ({inverse.type} head)"
     yield (
         f"thinks in {tokenizer.num_codes} codes out of {FSQ(tokenizer.hidden_dim, tokenizer.codebook_size).num_codes}, "
         f"for the motion of {tokenizer.num_tracks} points a view over {tokenizer.track_pred_horizon} frames"
@@ -65,8 +66,8 @@ def _needs(found: Checkpoint) -> Iterator[str]:
 
 
 def _text(config: TextConfig, found: Checkpoint) -> str:
-    if config.name == "words":
-        return "words"
+    if config.name != "preprocessed":
+        return "words" if config.name == "words" else "words, which a T5 reads"
     known = len(found.text_embeddings)
     return "a stored embedding, or as text: " + (f"one of the {known} it knows" if known else "all alike to it")
 

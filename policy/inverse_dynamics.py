@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from common.conventions import ACTION_DIM, HORIZON, PROPRIO_DIM
-from common.errors import UserError
+from common.errors import UserError, require
 from demos.panda import POSE_DIM, panda_hand_pose
 from policy.condition_tokens import (
     AdaptedCodeTokens,
@@ -23,18 +23,25 @@ from policy.condition_tokens import (
     TextToken,
     given,
 )
+from policy.heads.base import ActionHead
+from policy.heads.diffusion import DiffusionHead, DiffusionHeadConfig
+from policy.heads.flow import FlowHead, FlowHeadConfig
 from policy.heads.gaussian import GaussianHead, GaussianHeadConfig
-from policy.text import TEXT_DIM, PreprocessedText, TextConfig, WordsEncoder, build_text_encoder
-from policy.vision import ResNet18, SmallEncoder, VisionConfig, build_vision_encoder
+from policy.text import TEXT_DIM, TextConfig, TextEncoder, build_text_encoder
+from policy.vision import VisionConfig, VisionEncoder, build_vision_encoder
 from policy.waypoints import WaypointTokens
 from tokenizer.tracks.model import TokenizerConfig
+
+JOINTS = 7
+"""of an arm, in actions of joint angles"""
 
 
 @dataclass(frozen=True)
 class InverseConfig:
     """Everything, besides the tokenizer's config, that determines inverse dynamics. Defaults as published."""
 
-    type: Literal["gaussian"] = "gaussian"
+    type: Literal["gaussian", "diffusion", "flow"] = "gaussian"
+    """the action head; the options named after one, those of its distribution too, are of no use to the others"""
     num_layers: int = 4
     num_heads: int = 8
     attn_pdrop: float = 0.1
@@ -45,6 +52,20 @@ class InverseConfig:
     action_squash: bool = True
     action_squash_scale: float | Literal["learned"] = 1.0
     action_loss_discount: float = 0.99
+    diffusion_steps: int = 100
+    """levels of noise, all of which the ddpm sampler takes"""
+    diffusion_sampler: Literal["ddpm", "ddim"] = "ddpm"
+    """ddim: ``ddim_steps`` of the levels, and no fresh noise at them"""
+    ddim_steps: int = 10
+    flow_matching_steps: int = 100
+    flow_solver: Literal["midpoint", "euler"] = "midpoint"
+    """euler asks the network half as often a step, and does with few steps"""
+    action_key: Literal["actions", "joint_states"] = "actions"
+    """what an action is: the demonstration's command (in LIBERO the hand's displacement), or the joint angles that
+    were reached a step later (rad), and the gripper's command: 8 numbers"""
+    normalize_actions: Literal["min_max"] | None = None
+    """the head's actions are stretched so that those of the training data fill [-1, 1] (their least and greatest are
+    kept with the weights); what the policy gives stays within these"""
     gripper: Literal["regression", "classification"] = "regression"
     """classification: the last action is learned as the choice between opening and closing (see ``GaussianHead``)"""
     gripper_weight: float = 1.0
@@ -70,6 +91,23 @@ class InverseConfig:
     text_encoder: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self) -> None:
+        require(
+            self.gripper == "regression" or self.type == "gaussian",
+            f"gripper=classification is for type=gaussian; a {self.type} head tells opening from closing by itself",
+        )
+        require(
+            min(self.diffusion_steps, self.ddim_steps, self.flow_matching_steps) >= 1,
+            "diffusion_steps, ddim_steps and flow_matching_steps must be at least 1",
+        )
+        require(
+            self.type != "diffusion" or self.diffusion_sampler == "ddpm" or self.ddim_steps <= self.diffusion_steps,
+            f"ddim_steps={self.ddim_steps} must be at most diffusion_steps={self.diffusion_steps}",
+        )
+        require(
+            self.action_key == "actions" or (self.action_dim == JOINTS + 1 and self.normalize_actions is not None),
+            f"action_key={self.action_key} has {JOINTS + 1} numbers in radians, which heads do not reach; "
+            f"set action_dim={JOINTS + 1} normalize_actions=min_max",
+        )
         if not (self.cond_on_tracks or self.cond_on_proprio or self.cond_on_img or self.cond_on_text):
             raise UserError("inverse dynamics needs at least one of cond_on_{tracks,proprio,img,text}")
         if self.hand_pose and not self.cond_on_proprio:
@@ -89,35 +127,68 @@ class InverseConfig:
         """Whether it sees the instruction itself: as a token, or through eyes that are told what to look for."""
         return self.cond_on_text or (self.cond_on_img and self.vision_encoder.reads_text)
 
-    def gaussian_head(self, dim: int) -> GaussianHeadConfig:
-        """The head's part of it; ``dim`` is that of the condition tokens."""
-        return GaussianHeadConfig(
-            dim=dim,
-            horizon=self.action_horizon,
-            action_dim=self.action_dim,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            dropout=self.attn_pdrop,
-            std=self.std,
-            squash=self.action_squash,
-            squash_scale=self.action_squash_scale,
-            discount=self.action_loss_discount,
-            gripper=self.gripper,
-            gripper_weight=self.gripper_weight,
-        )
-
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def build_head(config: InverseConfig, dim: int, condition_tokens: int) -> ActionHead:
+    """The head that ``config`` names, for so many condition tokens of width ``dim``."""
+    c = config
+    if c.type == "diffusion":
+        return DiffusionHead(
+            DiffusionHeadConfig(
+                dim=dim,
+                condition_tokens=condition_tokens,
+                horizon=c.action_horizon,
+                action_dim=c.action_dim,
+                num_layers=c.num_layers,
+                num_heads=c.num_heads,
+                dropout=c.attn_pdrop,
+                levels=c.diffusion_steps,
+                sampler=c.diffusion_sampler,
+                ddim_steps=c.ddim_steps,
+            )
+        )
+    if c.type == "flow":
+        return FlowHead(
+            FlowHeadConfig(
+                dim=dim,
+                horizon=c.action_horizon,
+                action_dim=c.action_dim,
+                num_layers=c.num_layers,
+                num_heads=c.num_heads,
+                steps=c.flow_matching_steps,
+                solver=c.flow_solver,
+            )
+        )
+    return GaussianHead(
+        GaussianHeadConfig(
+            dim=dim,
+            horizon=c.action_horizon,
+            action_dim=c.action_dim,
+            num_layers=c.num_layers,
+            num_heads=c.num_heads,
+            dropout=c.attn_pdrop,
+            std=c.std,
+            squash=c.action_squash,
+            squash_scale=c.action_squash_scale,
+            discount=c.action_loss_discount,
+            gripper=c.gripper,
+            gripper_weight=c.gripper_weight,
+        )
+    )
 
 
 class InverseDynamics(nn.Module):
     """Acts on condition tokens; which ones there are and in which order is fixed by ``config``."""
 
-    vision_encoder: SmallEncoder | ResNet18 | None
-    text_encoder: WordsEncoder | PreprocessedText | None
+    vision_encoder: VisionEncoder | None
+    text_encoder: TextEncoder | None
     waypoints: WaypointTokens
     proprio_mean: Tensor
     proprio_std: Tensor
+    action_low: Tensor
+    action_high: Tensor
 
     def __init__(self, config: InverseConfig, tokenizer: TokenizerConfig):
         super().__init__()
@@ -148,19 +219,46 @@ class InverseDynamics(nn.Module):
         for name, module in kinds.items():  # the names that the weights have in checkpoints
             self.add_module(name, module)
         self.condition_tokens = tuple(kinds.values())
-        self.head = GaussianHead(config.gaussian_head(dim))
+        tokens = 0 if vision is None else vision.num_tokens
+        tokens += config.cond_on_text + config.cond_on_proprio + config.waypoints
+        tokens += tokenizer.num_codes if config.cond_on_tracks else 0
+        self.head = build_head(config, dim, tokens)
+        if config.normalize_actions is not None:
+            self.register_buffer("action_low", -torch.ones(config.action_dim))
+            self.register_buffer("action_high", torch.ones(config.action_dim))
 
     def proprio_features(self, proprio: Tensor) -> Tensor:
         """Proprioception (b, 9) -> the same with the hand's pose, where the config asks for it."""
         return torch.cat([proprio, panda_hand_pose(proprio[:, :7])], 1) if self.config.hand_pose else proprio
 
-    def set_proprio_statistics(self, proprio: Tensor) -> None:
-        """Takes mean and deviation from the training data (frames, 9), where ``normalize_proprio`` asks for them."""
-        if not (self.config.normalize_proprio and self.config.cond_on_proprio):
-            return
-        features = self.proprio_features(proprio)
-        self.proprio_mean.copy_(features.mean(0))
-        self.proprio_std.copy_(features.std(0).clamp(min=1e-3))
+    def set_statistics(self, proprio: Tensor, actions: Tensor) -> None:
+        """Takes from the training data (frames, 9) and (frames, action_dim) what normalising needs, where the config
+        asks for it. Numbers of an action that never change are left as they are."""
+        if self.config.normalize_proprio and self.config.cond_on_proprio:
+            features = self.proprio_features(proprio)
+            self.proprio_mean.copy_(features.mean(0))
+            self.proprio_std.copy_(features.std(0).clamp(min=1e-3))
+        if self.config.normalize_actions is not None:
+            low, high = actions.amin(0), actions.amax(0)
+            changes = high - low > 1e-6
+            self.action_low.copy_(torch.where(changes, low, -1.0))
+            self.action_high.copy_(torch.where(changes, high, 1.0))
+
+    def _normalized(self, actions: Tensor) -> Tensor:
+        """What the head is to give for ``actions`` (..., action_dim)."""
+        if self.config.normalize_actions is None:
+            return actions
+        return (actions - self.action_low) / (self.action_high - self.action_low) * 2 - 1
+
+    def _actions(self, normalized: Tensor) -> Tensor:
+        """The inverse of ``_normalized``."""
+        if self.config.normalize_actions is None:
+            return normalized
+        return (normalized + 1) / 2 * (self.action_high - self.action_low) + self.action_low
+
+    def act(self, condition: Tensor, noise: Tensor) -> Tensor:
+        """Condition tokens (b, c, dim), the head's noise (see ``ActionHead.noise``) -> actions (b, t, action_dim)."""
+        return self._actions(self.head.act(condition, noise).clamp(-1, 1))
 
     def condition(
         self, image_tokens: Tensor | None, text: Tensor | None, proprio: Tensor | None, codes: Tensor | None
@@ -206,12 +304,15 @@ class InverseDynamics(nn.Module):
         mask: Tensor,
         waypoints: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The training step: loss, predicted actions (b, t, 7), and the waypoints' errors (b, k) in metres.
+        """The training step: loss, predicted actions (b, t, action_dim), the waypoints' errors (b, k) in metres.
 
         ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the displacements to the next ones.
+        In training the predicted actions are what the head has at hand (see ``ActionHead.losses``), else those of
+        ``act``.
         """
         condition, predicted_waypoints = self.encode(images, text, proprio, codes)
-        losses, predicted = self.head.losses(condition, actions)
+        losses, predicted = self.head.losses(condition, self._normalized(actions))
+        predicted = self._actions(predicted) if self.training else self.act(condition, self.head.noise(len(condition)))
         losses = losses.mean(-1) * self.head.weights  # (b, t)
         loss = (losses * mask).sum() / mask.sum().clamp(min=1)
         if predicted_waypoints is None:

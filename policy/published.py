@@ -15,7 +15,7 @@ from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
 from policy.text import TextConfig
 from policy.vision import VisionConfig
-from tokenizer.resnet import ResNet18
+from tokenizer.resnet import ResNet
 from tokenizer.tracks.published import model_weights
 from training.checkpoint import Checkpoint, CheckpointError
 from training.published_file import read_published, reading
@@ -45,10 +45,14 @@ def forward_config(c: Mapping[str, Any]) -> ForwardConfig:
 
 
 def inverse_config(c: Mapping[str, Any], action_horizon: int) -> InverseConfig:
-    """Inverse dynamics' published config as ours; how many actions there are, the tokenizer's ``true_horizon`` says."""
-    if c["type"] != "gaussian":
-        raise CheckpointError(f"its {c['type']} action head is not supported; only gaussian is")
+    """Inverse dynamics' published config as ours; how many actions there are, the tokenizer's ``true_horizon`` says.
+
+    The published loader of LIBERO ignores ``action_key`` and ``normalize_actions``: so does this.
+    """
     return InverseConfig(
+        type=c["type"],
+        diffusion_steps=c["diffusion_steps"],
+        flow_matching_steps=c["flow_matching_steps"],
         num_layers=c["num_layers"],
         num_heads=c["num_heads"],
         attn_pdrop=c["attn_pdrop"],
@@ -66,6 +70,16 @@ def inverse_config(c: Mapping[str, Any], action_horizon: int) -> InverseConfig:
         vision_encoder=vision_config(c["vision_encoder"]),
         text_encoder=TextConfig("preprocessed"),
     )
+
+
+def policy_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published names of a policy, or of a part of one, -> ours; what its heads hold twice, as a table or empty, is
+    dropped."""
+    return {
+        name: tensor
+        for name, tensor in model_weights(weights).items()
+        if ".solver." not in name and not name.endswith((".pos_embed.pe", "._dummy_variable"))
+    }
 
 
 def forward_checkpoint(path: str | Path, tokenizer: Checkpoint, vision_weights: str | Path | None) -> Checkpoint:
@@ -91,7 +105,7 @@ def inverse_checkpoint(path: str | Path, tokenizer: Checkpoint, vision_weights: 
     found, digest = read_published(path, "inverse dynamics")
     with reading(path, "inverse dynamics"):
         config = inverse_config(found["config"], tokenizer.config["model"]["true_horizon"])
-    weights = model_weights(found["model"])
+    weights = policy_weights(found["model"])
     if config.cond_on_img:
         weights |= _vision(path, config.vision_encoder, vision_weights)
     return _beside(tokenizer, "inverse_dynamics", config.to_dict(), weights, Path(path), digest)
@@ -113,6 +127,6 @@ def _vision(path: str | Path, config: VisionConfig, weights: str | Path | None) 
             f"{path} does not hold its vision encoder; name a file with pretrained resnet18 weights (.safetensors or "
             ".pth): model.vision_encoder.weights=FILE for trainers, --vision_weights FILE for policy.bundle"
         )
-    encoder = ResNet18(config.image_size)
-    encoder.load_pretrained(Path(weights))
+    encoder = ResNet(config.image_size)
+    encoder.load_pretrained(str(weights))
     return {f"vision_encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}

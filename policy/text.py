@@ -1,26 +1,45 @@
 """Text encoders: instructions -> one feature vector (b, 512) each."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from common.errors import UserError
+from common.pretrained import read_config
+from demos.t5 import PUBLISHED, T5Encoder, tokenizer_size
 from policy.interface import Text
 from policy.known_instructions import TEXT_DIM, KnownInstructions
-from policy.words import WordHashes
+from policy.words import WordHashes, sentences
 from tokenizer.transformer import EncoderBlock
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """``words`` trains with its model; ``preprocessed`` takes stored embeddings (b, 512) instead of instructions."""
+    """``words`` trains with its model; ``preprocessed`` takes stored embeddings (b, 512) instead of instructions;
+    ``t5`` is the frozen encoder that made those of the published models."""
 
-    name: Literal["words", "preprocessed"] = "preprocessed"
+    name: Literal["words", "preprocessed", "t5"] = "preprocessed"
+    weights: str = PUBLISHED
+    """t5, for training: a folder with config.json, tokenizer.json and weights, the file of weights in it, or a name
+    on the hub"""
+    architecture: dict[str, Any] | None = None
+    """t5: its configuration in transformers' words; left out, it is read beside the weights, as is the next"""
+    tokenizer_size: int = 0
+    """t5: bytes of its tokenizer"""
     buckets: int = 2048
+    """words, as the following"""
     width: int = 128
     num_heads: int = 4
     max_words: int = 32
+
+    def resolved(self) -> "TextConfig":
+        """With what its weights say of t5."""
+        if self.name != "t5" or self.architecture is not None:
+            return self
+        architecture = read_config(self.weights, "t5")
+        return replace(self, architecture=architecture, tokenizer_size=tokenizer_size(self.weights))
 
 
 class WordsEncoder(nn.Module):
@@ -72,5 +91,31 @@ class PreprocessedText(nn.Module):
         return embeddings
 
 
-def build_text_encoder(config: TextConfig) -> WordsEncoder | PreprocessedText:
+class T5Text(nn.Module):
+    """A frozen T5; vectors of another width than 512 go through a Linear, which trains."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        if config.architecture is None:
+            raise UserError("text_encoder.architecture has to describe the t5")
+        self.t5 = T5Encoder(config.architecture, config.tokenizer_size)
+        self.project = nn.Identity() if self.t5.width == TEXT_DIM else nn.Linear(self.t5.width, TEXT_DIM)
+
+    def prepare(self, text: Text) -> Tensor:
+        """Instructions -> tokens (b, 32)."""
+        return self.t5.prepare(sentences(text))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(b, 32) -> (b, 512); what a batch says more than once is computed once."""
+        ids, which = ids.unique(dim=0, return_inverse=True)
+        return self.project(self.t5(ids))[which]
+
+
+TextEncoder = WordsEncoder | PreprocessedText | T5Text
+
+
+def build_text_encoder(config: TextConfig) -> TextEncoder:
+    """The encoder, with random weights."""
+    if config.name == "t5":
+        return T5Text(config)
     return WordsEncoder(config) if config.name == "words" else PreprocessedText()

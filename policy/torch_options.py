@@ -62,6 +62,6 @@ def optimize(policy: Amplify, precision: str, compiled: bool) -> None:
         for module in (policy.forward_dynamics.vision_encoder, policy.inverse_dynamics.vision_encoder):
             if module is not None:
                 module.compile()
-        policy.inverse_dynamics.head.decoder.compile()
+        policy.inverse_dynamics.head.network.compile()
     elif precision == "fp32" and policy.device.type == "cpu" and torch.backends.mkldnn.is_available():
         pack(policy)

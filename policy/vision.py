@@ -1,30 +1,41 @@
 """Vision encoders: images (b, v, h, w, 3), float in [0, 1] -> tokens (b, v, t, e).
 
 ``small`` trains with the model it belongs to and is cheap on a CPU; ``resnet18`` is the frozen one of the published
-recipe (7 x 7 patches at 224 pixels; no mean or variance is taken off its input).
+recipe (7 x 7 patches at 224 pixels; no mean or variance is taken off its input). ``vit`` and ``dinov2`` come through
+the optional library ``transformers``. All but the small one start from pretrained weights.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.errors import UserError, require
+from common.pretrained import read_config
 from policy.text import TEXT_DIM
-from tokenizer.resnet import ResNet18, to_planes
+from policy.transformers_vision import TransformersVision
+from tokenizer.resnet import ResNet, to_planes
 
 
 @dataclass(frozen=True)
 class VisionConfig:
     """``image_size`` is the side of the square every image is resized to (bilinear, no antialiasing, no crop)."""
 
-    name: Literal["small", "resnet18"] = "resnet18"
+    name: Literal["small", "resnet18", "resnet34", "resnet50", "vit", "dinov2"] = "resnet18"
     image_size: int = 224
     weights: str | None = None
-    """resnet18, for training: file with its pretrained weights (.safetensors or .pth, torchvision's or timm's names)"""
+    """for training, all but small: pretrained weights, as a file (.safetensors or .pth; of a resnet with torchvision's
+    or timm's names), a folder that transformers wrote, or a name on the hub (facebook/dinov2-small)"""
+    architecture: dict[str, Any] | None = None
+    """vit and dinov2: their configuration in transformers' words; left out, it is read beside the weights"""
+    frozen: bool = True
+    """all but small, which always trains"""
+    lr_multiplier: float = 1.0
+    """of one that trains: its learning rate, as a multiple of the other weights'"""
     embed_dim: int = 128
-    """small: width of a token; resnet18 has 512"""
+    """small: width of a token; the others have theirs"""
     channels: tuple[int, ...] = (32, 64, 64, 64)
     """small: of the stem and of the 3 x 3 convolutions, the first of which halves the resolution"""
     keypoints: int = 32
@@ -40,7 +51,23 @@ class VisionConfig:
     @property
     def trains(self) -> bool:
         """A frozen encoder may be shared between models; one that trains belongs to its model."""
-        return self.name == "small"
+        return self.name == "small" or not self.frozen
+
+    def resolved(self) -> "VisionConfig":
+        """With the ``architecture`` that its weights have, where the name does not say it all."""
+        if self.name not in ("vit", "dinov2") or self.architecture is not None:
+            return self
+        return replace(self, architecture=read_config(self.pretrained_weights, self.name))
+
+    @property
+    def pretrained_weights(self) -> str:
+        """``weights``; raises UserError where an encoder that needs some has none."""
+        if self.weights is None:
+            raise UserError(
+                f"vision_encoder.weights has to name pretrained {self.name} weights: a file (.safetensors or .pth), a "
+                "folder, or a name on the hub; an encoder that needs none is vision_encoder.name=small"
+            )
+        return self.weights
 
 
 class _Conv(nn.Module):
@@ -119,5 +146,15 @@ class SmallEncoder(nn.Module):
         return torch.stack(tokens, 1)
 
 
-def build_vision_encoder(config: VisionConfig, views: int) -> SmallEncoder | ResNet18:
-    return SmallEncoder(config, views) if config.name == "small" else ResNet18(config.image_size)
+VisionEncoder = SmallEncoder | ResNet | TransformersVision
+
+
+def build_vision_encoder(config: VisionConfig, views: int) -> VisionEncoder:
+    """The encoder, with random weights."""
+    if config.name == "small":
+        return SmallEncoder(config, views)
+    if config.name == "vit" or config.name == "dinov2":
+        require(config.architecture is not None, f"vision_encoder.architecture has to describe the {config.name}")
+        assert config.architecture is not None
+        return TransformersVision(config.name, config.image_size, config.architecture, config.trains)
+    return ResNet(config.image_size, config.name, config.trains)

@@ -1,15 +1,16 @@
-"""The frozen image encoder of the published recipe, which tokenizers and policies share: ResNet-18's feature map."""
+"""The image encoder of the published recipe, which tokenizers and policies share: the feature map of a ResNet.
 
-import pickle
-from pathlib import Path
+Weights are torchvision's or timm's (He et al., 2015; neither library is needed), as a file or from the hub.
+"""
 
-import torch
+from typing import Literal
+
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from common.errors import UserError
+from common.pretrained import find_weights, load_into, read_weights
+
+ResNetName = Literal["resnet18", "resnet34", "resnet50"]
 
 
 def to_planes(images: Tensor, size: int) -> Tensor:
@@ -21,69 +22,102 @@ def to_planes(images: Tensor, size: int) -> Tensor:
 
 
 _PLACES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
-"""of ResNet-18's parts in ``ResNet18.model``"""
+"""of a ResNet's parts in ``ResNet.model``"""
+
+
+def _downsample(channels: int, out: int, stride: int) -> nn.Module | None:
+    if stride == 1 and channels == out:
+        return None
+    return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
 
 class _BasicBlock(nn.Module):
-    def __init__(self, channels: int, out: int, stride: int):
+    expansion = 1
+
+    def __init__(self, channels: int, width: int, stride: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out)
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or channels != out:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _downsample(channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-class ResNet18(nn.Module):
-    """Images (b, v, h, w, 3), float in [0, 1] -> tokens (b, v, t, 512): the cells of ResNet-18's last feature map.
+class _Bottleneck(nn.Module):
+    expansion = 4
 
-    Always in eval mode (He et al., 2015). Images are resized to a square of ``image_size`` pixels (bilinear, no
-    antialiasing, no crop); no mean or variance is taken off them.
+    def __init__(self, channels: int, width: int, stride: int):
+        super().__init__()
+        out = self.expansion * width
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out)
+        self.downsample = _downsample(channels, out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+
+
+_BLOCKS: dict[ResNetName, tuple[type[_BasicBlock] | type[_Bottleneck], tuple[int, ...]]] = {
+    "resnet18": (_BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (_BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (_Bottleneck, (3, 4, 6, 3)),
+}
+"""the kind of block, and how many of them there are at each of the four resolutions"""
+
+
+class ResNet(nn.Module):
+    """Images (b, v, h, w, 3), float in [0, 1] -> tokens (b, v, t, e): the cells of a ResNet's last feature map.
+
+    The statistics of its normalisation are frozen, and so are its weights unless it ``trains``. Images are resized to a
+    square of ``image_size`` pixels (bilinear, no antialiasing, no crop); no mean or variance is taken off them.
     """
 
-    embed_dim = 512
-
-    def __init__(self, image_size: int = 224):
+    def __init__(self, image_size: int = 224, name: ResNetName = "resnet18", trains: bool = False):
         super().__init__()
-        self.size = image_size
+        self.name, self.size = name, image_size
         self.num_tokens = (image_size // 32) ** 2
-        stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
-        self.model = nn.Sequential(
-            nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2, 1),
-            *(nn.Sequential(_BasicBlock(i, o, stride), _BasicBlock(o, o, 1)) for i, o, stride in stages),
-        )
-        self.requires_grad_(False).eval()
+        block, counts = _BLOCKS[name]
+        self.embed_dim = 512 * block.expansion
+        stages, channels = [], 64
+        for stage, count in enumerate(counts):
+            width = 64 * 2**stage
+            blocks = [block(channels, width, 1 if stage == 0 else 2)]
+            channels = width * block.expansion
+            blocks += [block(channels, width, 1) for _ in range(count - 1)]
+            stages.append(nn.Sequential(*blocks))
+        stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        self.model = nn.Sequential(*stem, *stages)
+        self.requires_grad_(trains).eval()
 
-    def load_pretrained(self, path: Path) -> None:
-        """Weights of torchvision's or timm's resnet18, or of this module; what belongs to its classifier is dropped."""
-        try:
-            found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-            raise UserError(f"cannot read resnet18 weights from {path} ({str(error).splitlines()[0]})") from None
+    def load_pretrained(self, source: str) -> None:
+        """Weights of torchvision's or timm's model of the same name, or of this module; what belongs to a classifier
+        is dropped. ``source`` is a file, a folder, or a name on the hub (see ``common.pretrained``).
+
+        Raises:
+            UserError: they cannot be had, or are not those of this ResNet.
+        """
+        path = find_weights(source)
         weights = {}
-        for name, tensor in found.items():
+        for name, tensor in read_weights(path).items():
             part, _, rest = name.removeprefix("model.").partition(".")
             if part != "fc":
                 weights[f"model.{_PLACES.get(part, part)}.{rest}"] = tensor
-        try:
-            self.load_state_dict(weights)
-        except RuntimeError as error:
-            raise UserError(f"{path} does not hold resnet18 weights: {' '.join(str(error).split())[:200]}") from None
+        load_into(self, weights, path, self.name)
 
-    def train(self, mode: bool = True) -> "ResNet18":
-        """Stays in eval mode: the statistics of its normalisation are frozen like its weights."""
+    def train(self, mode: bool = True) -> "ResNet":
+        """Stays in eval mode, which concerns the statistics of its normalisation alone."""
         return super().train(False)
 
     def forward(self, images: Tensor, text: Tensor | None = None) -> Tensor:
-        """(b, v, h, w, 3) -> (b, v, t, 512); ``text`` is not looked at."""
+        """(b, v, h, w, 3) -> (b, v, t, e); ``text`` is not looked at."""
         features = self.model(to_planes(images.flatten(0, 1).float(), self.size))
         return features.flatten(2).transpose(1, 2).unflatten(0, images.shape[:2])

@@ -104,7 +104,7 @@ _DTYPES = {
 def library_versions() -> dict[str, str]:
     """Versions of what decides about a model's numbers."""
     found = {"python": platform.python_version()}
-    for name in ("torch", "numpy", "safetensors", "lightning-fabric"):
+    for name in ("torch", "numpy", "safetensors", "lightning-fabric", "transformers"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -82,7 +82,10 @@ class Recipe(ABC, Generic[Config]):
         return {}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What is trained, in groups as torch's optimisers take them: which weights decay, and how much."""
+        """What is trained, in groups as torch's optimisers take them: which weights decay, and how much.
+
+        A group's ``lr_multiplier`` is the multiple of the learning rate that it trains with.
+        """
         trained = [p for p in self.model.parameters() if p.requires_grad]
         return [{"params": trained, "weight_decay": self.config.weight_decay}]
 

@@ -194,7 +194,7 @@ class Trainer:
         torch.manual_seed(int(seed))
         self.module.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group.get("lr_multiplier", 1.0)
         size = len(next(iter(batch.values())))
         total: Tensor | float = 0.0
         sums: dict[str, Tensor] = {}

@@ -67,6 +67,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where} must have {len(kinds)} entries, not {len(value)}")
         return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
     if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where} must be a mapping, not {value!r}")
         return dict(value)
     if origin is typing.Literal:
         if value not in arguments:

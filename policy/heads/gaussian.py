@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from policy.heads.base import ActionHead
 from tokenizer.transformer import TransformerDecoder
 
 
@@ -47,28 +48,28 @@ class GaussianHeadConfig:
     """with classification: of the gripper's loss"""
 
 
-class GaussianHead(nn.Module):
-    """``act`` gives the mean. A ``learned`` std or scale is one scalar, which starts at 1.
+class GaussianHead(ActionHead):
+    """``act`` gives the mean, and needs no noise. A ``learned`` std or scale is one scalar, which starts at 1.
 
     With ``gripper=classification`` the last number of an action is of another kind: the network's output is the
     log-odds of closing, the loss its cross-entropy, and the action the expected command, P(close) - P(open). A target
     between -1 (open) and 1 (close) is a probability too: the zeros past the end of an episode count as undecided.
     """
 
-    weights: Tensor
-    """(t,) of the losses"""
-
     def __init__(self, config: GaussianHeadConfig):
-        super().__init__()
         c = config
+        super().__init__(c.horizon, c.action_dim, c.discount)
         self.squash = c.squash
         self.classifies_gripper, self.gripper_weight = c.gripper == "classification", c.gripper_weight
         self.latents = nn.Parameter(torch.randn(1, c.horizon, c.dim) * 0.02)
         self.decoder = TransformerDecoder(c.horizon, c.dim, c.num_layers, c.num_heads, c.dropout)
         self.action_proj = nn.Linear(c.dim, c.action_dim)
-        self.register_buffer("weights", c.discount ** torch.arange(c.horizon), persistent=False)
         self.std = self._scalar(c.std)
         self.action_squash_scale = self._scalar(c.squash_scale)
+
+    @property
+    def network(self) -> TransformerDecoder:
+        return self.decoder
 
     @staticmethod
     def _scalar(value: float | str) -> Tensor | float:
@@ -86,7 +87,6 @@ class GaussianHead(nn.Module):
         return mean
 
     def losses(self, condition: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses (b, t, action_dim), before ``weights``, and what ``act`` would give."""
         outputs = self._outputs(condition)
         mean, actions = self._mean(outputs), actions.float()
         std, bound = (torch.as_tensor(x, device=mean.device) for x in (self.std, self.action_squash_scale))
@@ -97,8 +97,7 @@ class GaussianHead(nn.Module):
             losses = torch.cat([losses[..., :-1], self.gripper_weight * gripper], -1)
         return losses, mean.detach()
 
-    def act(self, condition: Tensor) -> Tensor:
-        """(b, c, dim) -> actions (b, t, action_dim)"""
+    def act(self, condition: Tensor, noise: Tensor | None = None) -> Tensor:
         return self._mean(self._outputs(condition))
 
     def sample(self, condition: Tensor) -> Tensor:

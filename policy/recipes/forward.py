@@ -1,6 +1,6 @@
 """How forward dynamics is trained: on the tokenizer's codes for the motion that follows each frame."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.forward_measures import forward_measures
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
-from policy.recipes.models import load_pretrained_vision
+from policy.recipes.models import load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
@@ -59,8 +59,13 @@ class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
 
     def build(self) -> None:
         c = self.config.model
+        c = replace(c, vision_encoder=c.vision_encoder.resolved(), text_encoder=c.text_encoder.resolved())
         self.model = ForwardDynamics(c, self.tokenizer.config, self.tokenizer.quantize)
         load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
+        load_pretrained_text(self.model.text_encoder, c.text_encoder)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.model, self.config.model.vision_encoder, self.config.weight_decay)
 
     def read(self, datasets: tuple[str, ...]) -> ForwardData:
         c = self.config
@@ -107,7 +112,7 @@ class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
         return metrics_text(measures, prefix)
 
     def saved_config(self) -> dict[str, Any]:
-        return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
+        return {"model": self.model.config.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
 
     def text_embeddings(self) -> dict[str, Tensor]:
         return trained_embeddings(self.model.text_encoder, self.data.frames.texts, self.data.texts)

@@ -1,6 +1,6 @@
 """How inverse dynamics is trained: motion codes, images, instruction and proprioception -> the actions taken there."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
-from policy.recipes.models import load_forward, load_pretrained_vision
+from policy.recipes.models import load_forward, load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.recipe import track_frames
 from training.hydra_config import ConfigFiles
@@ -42,6 +42,8 @@ class InverseTraining(DynamicsTraining):
         if self.code_source != "tokenizer" and self.forward_dynamics_checkpoint is None:
             source = self.code_source
             raise UserError(f"code_source={source} needs forward_dynamics_checkpoint=...; or use code_source=tokenizer")
+        if self.model.action_key != "actions" and self.pad_actions == "zero":
+            raise UserError("zeros are no joint angles to aim at; set pad_actions=repeat or pad_actions=mask")
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,21 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
     def __init__(self, config: InverseTraining):
         self.forward_digest: str | None = None
         super().__init__(config)
-        self.model.set_proprio_statistics(torch.from_numpy(self.data.frames.proprio))
+        frames = self.data.frames
+        self.model.set_statistics(torch.from_numpy(frames.proprio), torch.from_numpy(frames.actions))
 
     def build(self) -> None:
         c = self.config.model
+        if c.cond_on_img:
+            c = replace(c, vision_encoder=c.vision_encoder.resolved())
+        if c.reads_text:
+            c = replace(c, text_encoder=c.text_encoder.resolved())
         self.model = InverseDynamics(c, self.tokenizer.config)
-        if self.model.vision_encoder is not None:
-            load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
+        load_pretrained_vision(self.model.vision_encoder, c.vision_encoder)
+        load_pretrained_text(self.model.text_encoder, c.text_encoder)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.model, self.config.model.vision_encoder, self.config.weight_decay)
 
     def read(self, datasets: tuple[str, ...]) -> InverseData:
         c = self.config
@@ -83,6 +93,7 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
             keys={"images", "proprio", "actions", "text"},
             views=self.tokenizer.config.views,
             action_horizon=c.model.action_horizon,
+            action_key=c.model.action_key,
         )
         texts = torch.zeros(len(frames.texts), 0)
         if self.model.text_encoder is not None:
@@ -141,7 +152,9 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         actions, mask = frames["actions"], frames["action_mask"]
         observation = (images, text, frames["proprio"])
         targets = (actions, mask.float(), data.waypoints[torch.from_numpy(indices)].to(device))
+        torch.manual_seed(self.config.seed)  # a head that samples is measured with the same noise every time
         loss, predicted, waypoint_errors = model(*observation, codes, *targets)
+        torch.manual_seed(self.config.seed)
         loss_without_codes, *_ = model(*observation, torch.zeros_like(codes), *targets)
         return {
             "loss": loss,
@@ -159,7 +172,7 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         return super().built_on() | forward
 
     def saved_config(self) -> dict[str, Any]:
-        return {"model": self.config.model.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
+        return {"model": self.model.config.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}
 
     def text_embeddings(self) -> dict[str, Tensor]:
         return trained_embeddings(self.model.text_encoder, self.data.frames.texts, self.data.texts)

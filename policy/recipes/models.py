@@ -1,15 +1,16 @@
 """The trained models that a recipe builds on: a tokenizer, forward dynamics, pretrained vision weights."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from common.errors import UserError
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.published import forward_checkpoint, inverse_checkpoint
-from policy.vision import VisionConfig
+from policy.text import T5Text, TextConfig, TextEncoder
+from policy.vision import SmallEncoder, VisionConfig, VisionEncoder
 from tokenizer.fsq import FSQ
-from tokenizer.resnet import ResNet18
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 from tokenizer.tracks.published import read_tokenizer
 from training import checkpoint
@@ -54,13 +55,27 @@ def load_forward(
     return model.requires_grad_(False).eval(), found
 
 
-def load_pretrained_vision(encoder: nn.Module, config: VisionConfig) -> None:
-    """Gives a frozen encoder its weights; one that trains starts from random ones."""
-    if not isinstance(encoder, ResNet18):
-        return
-    if config.weights is None:
-        raise UserError(
-            "vision_encoder.weights has to name a file with pretrained resnet18 weights (.safetensors or .pth); "
-            "an encoder that needs none is vision_encoder.name=small"
-        )
-    encoder.load_pretrained(Path(config.weights))
+def load_pretrained_vision(encoder: VisionEncoder | None, config: VisionConfig) -> None:
+    """Gives an encoder that is pretrained its weights; the small one starts from random ones."""
+    if encoder is not None and not isinstance(encoder, SmallEncoder):
+        encoder.load_pretrained(config.pretrained_weights)
+
+
+def load_pretrained_text(encoder: TextEncoder | None, config: TextConfig) -> None:
+    """The same for text."""
+    if isinstance(encoder, T5Text):
+        encoder.t5.load_pretrained(config.weights)
+
+
+def parameter_groups(model: nn.Module, vision: VisionConfig, weight_decay: float) -> list[dict[str, Any]]:
+    """The weights of ``model`` that train, as ``Recipe.parameter_groups``: a vision encoder that ``vision`` gives a
+    learning rate of its own is a group of its own."""
+    groups: dict[float, list[nn.Parameter]] = {1.0: []}  # the first one's rate is what training tells of
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            multiplier = vision.lr_multiplier if name.startswith("vision_encoder.") else 1.0
+            groups.setdefault(multiplier, []).append(weight)
+    return [
+        {"params": weights, "weight_decay": weight_decay, "lr_multiplier": multiplier}
+        for multiplier, weights in groups.items()
+    ]

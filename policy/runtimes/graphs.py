@@ -95,7 +95,7 @@ class Act(nn.Module):
             pixels = _resized(given(seen, "images"), model.config.vision_encoder.image_size)
             tokens = model.vision_encoder(pixels, features)
         condition, _ = model.condition(tokens, features, proprio, codes)
-        return model.head.act(condition).clamp(-1, 1)
+        return model.act(condition, condition.new_empty(0))  # the head that is exported draws nothing
 
 
 class Follow(nn.Module):

@@ -43,6 +43,8 @@ def open_policy(
     else:
         policy = bundle = open_bundle(checkpoint or DEFAULT_BUNDLE, device=device, threads=threads, **computing)
         bundle.blank_codes = blank_codes
+    if (kind := policy.describe().get("action_key", "actions")) != "actions":
+        raise UserError(f"the policy's actions are {kind}, which LIBERO's arm does not take; it is for robots")
     if not set(policy.views) <= set(VIEWS):
         raise UserError(f"the policy needs the views {', '.join(policy.views)}; LIBERO has {', '.join(VIEWS)}")
     return policy

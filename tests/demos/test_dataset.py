@@ -61,6 +61,17 @@ def test_a_batch_holds_frames_and_their_future(data: Path) -> None:
     assert batch["text_ids"].tolist() == [1, 0, 0]
 
 
+def test_actions_may_be_the_joint_angles_that_follow(data: Path) -> None:
+    commands, joints = (dataset(data, action_key=key) for key in ("actions", "joint_states"))
+    assert joints.actions.shape == (len(joints), 8)
+    assert np.array_equal(joints.actions[:, -1], commands.actions[:, -1])
+    last = np.append(
+        joints.episode_of(np.arange(1, len(joints))) != joints.episode_of(np.arange(len(joints) - 1)), True
+    )
+    assert np.array_equal(joints.actions[:-1, :7][~last[:-1]], joints.proprio[1:, :7][~last[:-1]])
+    assert np.array_equal(joints.actions[last, :7], joints.proprio[last, :7])
+
+
 def test_the_origin_names_instructions_and_assets_of_the_chosen_episodes(data: Path) -> None:
     assert dataset(data, keys={"actions"}).origin == Origin(("close it", "open it"), None)
     header = DemoHeader("wipe it", "problem", "wipe.bddl", {"assets_digest": "9a1f"})

@@ -10,9 +10,10 @@ import torch
 from common.errors import UserError
 from policy.augment import OFF, AugmentConfig, jitter, shift, to_float
 from policy.known_instructions import KnownInstructions
-from policy.text import PreprocessedText, TextConfig, WordsEncoder
+from policy.text import PreprocessedText, TextConfig, WordsEncoder, build_text_encoder
 from policy.vision import SmallEncoder, VisionConfig
-from tokenizer.resnet import ResNet18
+from tests.policy.pretrained import write_t5
+from tokenizer.resnet import ResNet
 
 SMALL = VisionConfig("small", 32, channels=(8, 8), embed_dim=12, keypoints=4)
 
@@ -64,19 +65,48 @@ def test_keypoints_are_found_where_the_feature_is() -> None:
     assert torch.allclose(what, torch.ones_like(what), atol=1e-3)
 
 
-def test_resnet18_takes_torchvision_names_and_refuses_others(tmp_path: Path) -> None:
-    source, target = ResNet18(64), ResNet18(64)
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
+def test_resnets_take_torchvision_names_and_refuse_others(tmp_path: Path, name: str) -> None:
+    source, target = ResNet(64, name), ResNet(64, name)  # type: ignore[arg-type]
     names = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
     weights = {"fc.weight": torch.zeros(1)}
-    for name, tensor in source.state_dict().items():
-        _, place, rest = name.split(".", 2)
+    for ours, tensor in source.state_dict().items():
+        _, place, rest = ours.split(".", 2)
         weights[f"{names[place]}.{rest}"] = tensor
-    torch.save(weights, tmp_path / "resnet18.pth")
-    target.load_pretrained(tmp_path / "resnet18.pth")
-    assert torch.equal(target.model[0].weight, source.model[0].weight)
+    torch.save(weights, tmp_path / "whole.pth")
+    target.load_pretrained(str(tmp_path / "whole.pth"))
+    assert all(torch.equal(w, target.state_dict()[ours]) for ours, w in source.state_dict().items())
     torch.save({"conv1.weight": weights["conv1.weight"]}, tmp_path / "part.pth")
-    with pytest.raises(UserError, match="does not hold resnet18 weights"):
-        target.load_pretrained(tmp_path / "part.pth")
+    with pytest.raises(UserError, match=f"does not hold {name} weights"):
+        target.load_pretrained(str(tmp_path / "part.pth"))
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "weights"),
+    [
+        ("resnet18", (2, 2, 2, 2), 11_176_512),
+        ("resnet34", (3, 4, 6, 3), 21_284_672),
+        ("resnet50", (3, 4, 6, 3), 23_508_032),
+    ],
+)
+def test_resnets_have_the_sizes_of_the_paper(name: str, blocks: tuple[int, ...], weights: int) -> None:
+    model = ResNet(64, name)  # type: ignore[arg-type]
+    assert tuple(len(stage) for stage in model.model[4:]) == blocks
+    assert sum(weight.numel() for weight in model.parameters()) == weights  # torchvision's, without its classifier
+    assert model(torch.rand(1, 2, 48, 48, 3)).shape == (1, 2, 4, 2048 if name == "resnet50" else 512)
+
+
+def test_a_t5_of_any_width_makes_512_features(tmp_path: Path) -> None:
+    encoder = build_text_encoder(TextConfig("t5", weights=str(write_t5(tmp_path, width=24))).resolved())
+    encoder.t5.load_pretrained(str(tmp_path / "t5"))
+    features = encoder(encoder.prepare(["open the drawer", "close it", "open the drawer"]))
+    assert features.shape == (3, 512)
+    assert torch.equal(features[0], features[2])
+    assert not torch.allclose(features[0], features[1])
+    assert [name for name, weight in encoder.named_parameters() if weight.requires_grad] == [
+        "project.weight",
+        "project.bias",
+    ]
 
 
 def test_shifts_move_each_image_as_a_whole() -> None:

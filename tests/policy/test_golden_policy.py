@@ -9,9 +9,10 @@ from policy.forward_dynamics import ForwardDynamics, top_k_filter
 from policy.import_official import convert, forward_config, inverse_config, main, tokenizer_config
 from policy.inverse_dynamics import InverseDynamics
 from policy.load import load_policy
+from policy.published import policy_weights
 from tests.tokenizer.golden import close, load, load_published
 from tokenizer.fsq import FSQ
-from tokenizer.resnet import ResNet18
+from tokenizer.resnet import ResNet
 
 SMALL_VISION = {"model_name": "resnet18", "get_patches": True, "get_cls_and_patches": False, "patch_pooling": None}
 
@@ -56,20 +57,28 @@ def test_golden_top_k_keeps_ties(golden: Path) -> None:
     assert torch.equal(top_k_filter(ties["input"], 2), ties["output"])
 
 
+def inverse_dynamics(case: dict, tokenizer: dict) -> InverseDynamics:
+    config = case["config"] | {"vision_encoder": SMALL_VISION | {"img_size": 64}}
+    model = InverseDynamics(inverse_config(config, tokenizer["true_horizon"]), tokenizer_config(tokenizer))
+    load_published(model, policy_weights(case["state_dict"]), absent=("vision_encoder.", "text_encoder."))
+    return model
+
+
+def condition_of(model: InverseDynamics, inputs: dict) -> torch.Tensor:
+    views_apart = inputs["img_tokens"].unflatten(2, (2, -1)).transpose(1, 2)
+    text = inputs["text_tokens"][:, 0] if "text_tokens" in inputs else None
+    return model.condition(views_apart, text, inputs["proprioception"][:, 0], inputs["codes"])[0]
+
+
 @torch.no_grad()
-def test_golden_inverse_dynamics(golden: Path) -> None:
+def test_golden_gaussian_inverse_dynamics(golden: Path) -> None:
     data = load(golden, "id_gaussian")
     case = data["variants"]["default"]
-    config = case["config"] | {"vision_encoder": SMALL_VISION | {"img_size": 64}}
-    tokenizer = data["motion_tokenizer_config"]
-    model = InverseDynamics(inverse_config(config, tokenizer["true_horizon"]), tokenizer_config(tokenizer))
-    load_published(model, case["state_dict"], absent="vision_encoder.")
-
+    model = inverse_dynamics(case, data["motion_tokenizer_config"])
     inputs, outputs = case["inputs"], case["outputs"]
-    views_apart = inputs["img_tokens"].unflatten(2, (2, -1)).transpose(1, 2)
-    condition, _ = model.condition(views_apart, None, inputs["proprioception"][:, 0], inputs["codes"])
+    condition = condition_of(model, inputs)
     assert close(condition, outputs["cond_tokens"])
-    assert close(model.head.act(condition), outputs["act_mean"])
+    assert close(model.act(condition, model.head.noise(len(condition))), outputs["act_mean"])
     losses, predicted = model.head.losses(condition, case["actions"])
     assert close(losses, outputs["loss_elementwise"])
     assert close((losses * model.head.weights[:, None]).mean(), outputs["loss"])
@@ -79,12 +88,56 @@ def test_golden_inverse_dynamics(golden: Path) -> None:
 
 
 @torch.no_grad()
+def test_golden_diffusion_inverse_dynamics(golden: Path) -> None:
+    data = load(golden, "id_diffusion")
+    model = inverse_dynamics(data, data["motion_tokenizer_config"])
+    inputs, outputs, head = data["inputs"], data["outputs"], model.head
+    condition = condition_of(model, inputs)
+    assert close(condition, outputs["cond_tokens"])
+    assert close(head.signal[1:], outputs["alphas_cumprod"])
+    for level, found in zip((0, 3, 9), outputs["eps_at_t_0_3_9"], strict=True):
+        levels = torch.full((len(condition),), level)
+        noisy = outputs["noisy_actions"]
+        assert close(head.network(noisy, levels, head.network.remember(condition)), found), level
+    torch.manual_seed(21)
+    losses, _ = head.losses(condition, data["actions"])
+    assert close(losses, (outputs["noise_pred"] - outputs["noise"]).square())
+    assert close((losses * head.weights[:, None]).mean(), outputs["loss"])
+    torch.manual_seed(22)
+    noise = head.noise(len(condition))
+    assert torch.equal(noise[0], outputs["act_init_noise"])
+    assert torch.equal(noise[1:], outputs["act_step_noise"])
+    assert close(model.act(condition, noise), outputs["act_seed22"])
+
+
+@torch.no_grad()
+def test_golden_flow_inverse_dynamics(golden: Path) -> None:
+    data = load(golden, "id_flow")
+    model = inverse_dynamics(data, data["motion_tokenizer_config"])
+    inputs, outputs, head = data["inputs"], data["outputs"], model.head
+    condition = condition_of(model, inputs)
+    assert close(condition, outputs["cond_tokens"])
+    memory = head.network.remember(condition)
+    assert close(head.network(outputs["x_t"], outputs["t"], memory), outputs["velocity"])
+    for time, x, v in zip(*(outputs[f"act_net_calls_{name}"] for name in "txv"), strict=True):
+        assert close(head.network(x, torch.full((len(x),), float(time)), memory), v), time
+    assert close(head.network.transformer_blocks[0].positions, outputs["pos_embed_pe_first16"][0, :10])
+    torch.manual_seed(31)
+    losses, _ = head.losses(condition, data["actions"])
+    assert close((losses * head.weights[:, None]).mean(), outputs["loss"])
+    torch.manual_seed(32)
+    noise = head.noise(len(condition))
+    assert torch.equal(noise[0], outputs["act_x_init"])
+    assert close(head.act(condition, noise), outputs["act_seed32"])
+
+
+@torch.no_grad()
 def test_golden_resnet18(golden: Path) -> None:
     bundle = load(golden, "bundle_gaussian")["model"]
     weights = {k.removeprefix("img_encoder."): v for k, v in bundle.items() if k.startswith("img_encoder.")}
     for name, case in load(golden, "vision_resnet18")["cases"].items():
         if name.startswith("patches"):
-            model = ResNet18(case["img_size"])
+            model = ResNet(case["img_size"])
             model.load_state_dict(weights)
             assert close(model(case["input"].unsqueeze(1))[:, 0], case["output"]), name
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from demos.text_embeddings import write_text_embedding
 from policy import load_policy
 from policy.import_official import main
-from tests.policy.tiny import make_data, write_text_embedding
+from tests.policy.tiny import make_data
 from tests.tokenizer.golden import load
 
 

@@ -115,6 +115,37 @@ def test_the_adapter_lets_the_order_of_codes_matter(adapter: bool) -> None:
     assert torch.allclose(actions, permuted, atol=1e-4) is not adapter
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "diffusion", "flow"])
+@pytest.mark.parametrize("seen", ["img", "text", "proprio", "tracks"])
+def test_every_head_takes_any_one_kind_of_input(kind: str, seen: str) -> None:
+    only = {f"cond_on_{name}": name == seen for name in ("img", "text", "proprio", "tracks")}
+    config = replace(ALL, type=kind, waypoints=0, hand_pose=None, diffusion_steps=3, flow_matching_steps=2, **only)  # type: ignore[arg-type]
+    model = InverseDynamics(config, TOKENIZER)
+    given = {"img": 0, "text": 1, "proprio": 2, "tracks": 3}[seen]
+    condition, _ = model.condition(*(x if place == given else None for place, x in enumerate(inputs())))
+    loss, _ = model.head.losses(condition, torch.zeros(2, 16, 7))
+    loss.mean().backward()
+    assert model.act(condition, model.head.noise(2)).shape == (2, 16, 7)
+
+
+def test_normalised_actions_fill_what_the_head_can_reach_and_come_back() -> None:
+    model = InverseDynamics(replace(NO_IMAGES, normalize_actions="min_max"), TOKENIZER).eval()
+    seen = torch.rand(50, 7) * torch.linspace(0.1, 3, 7) - 0.05
+    seen[:, 3] = 0.4  # never changes
+    model.set_statistics(torch.randn(50, 9), seen)
+    stretched = model._normalized(seen)
+    others = [0, 1, 2, 4, 5, 6]
+    assert torch.allclose(stretched.amin(0)[others], torch.tensor(-1.0), atol=1e-5)
+    assert torch.allclose(stretched.amax(0)[others], torch.tensor(1.0), atol=1e-5)
+    assert torch.allclose(stretched[:, 3], torch.tensor(0.4))
+    assert torch.allclose(model._actions(stretched), seen, atol=1e-5)
+    condition, _ = model.condition(None, *inputs()[1:])
+    actions = model.act(condition, model.head.noise(2))
+    assert (actions >= seen.amin(0) - 1e-5)[..., others].all()
+    assert (actions <= seen.amax(0) + 1e-5)[..., others].all()
+    assert {"action_low", "action_high"} <= model.state_dict().keys()
+
+
 def test_a_copy_has_condition_tokens_of_its_own() -> None:
     model = InverseDynamics(NO_IMAGES, TOKENIZER)
     before, _ = model.condition(*inputs())
@@ -146,6 +177,10 @@ def test_what_a_policy_is_conditioned_on_has_to_be_given() -> None:
         ({"waypoints": 1}, "waypoints needs"),
         ({"waypoints": 1, "hand_pose": "panda"}, "cond_on_text=true.* or .*waypoints_from_codes=true"),
         ({"code_adapter": True, "cond_on_tracks": False}, "need the motion codes"),
+        ({"type": "flow", "gripper": "classification"}, "is for type=gaussian"),
+        ({"type": "diffusion", "diffusion_sampler": "ddim", "ddim_steps": 101}, "must be at most diffusion_steps=100"),
+        ({"flow_matching_steps": 0}, "must be at least 1"),
+        ({"action_key": "joint_states"}, "set action_dim=8 normalize_actions=min_max"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict, message: str) -> None:

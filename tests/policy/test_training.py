@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from common.errors import UserError
+from demos.text_embeddings import write_text_embedding
 from policy import average, bundle, load_policy, train_forward, train_inverse, unbundle
 from policy.interface import Policy
 from policy.load import build
@@ -22,7 +23,6 @@ from tests.policy.tiny import (
     make_data,
     make_policy,
     tokenizer_overrides,
-    write_text_embedding,
 )
 from tokenizer import train as train_tokenizer
 from training import checkpoint

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 
@@ -65,13 +64,6 @@ def make_data(
             if with_tracks:
                 tracks.write(index, {view: _tracks(steps, rng) for view in VIEWS}, (SIZE, SIZE))
         writer.finish()
-
-
-def write_text_embedding(path: Path, text: str, embedding: np.ndarray) -> None:
-    """A file as AMPLIFY's preprocessing writes them, of an ``embedding`` (512,)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file["text"], file["text_emb"] = text, embedding[None].astype(np.float32)
 
 
 def _episode(steps: int, rng: np.random.Generator) -> Episode:

@@ -103,10 +103,10 @@ def test_every_variant_trains(data: Path, options: list[str]) -> None:
 def test_a_tokenizer_that_sees_images_trains(data: Path) -> None:
     from safetensors.torch import save_file
 
-    from tokenizer.resnet import ResNet18
+    from tokenizer.resnet import ResNet
 
     weights = data / "resnet18.safetensors"
-    save_file(ResNet18(64).state_dict(), weights)
+    save_file(ResNet(64).state_dict(), weights)
     options = ["cond_on_img=true", "cond_cls=true", "vision_image_size=64", f"vision_weights={weights}"]
     train.main([*tokenizer_overrides(), *common(data, run="seeing", max_steps=2), *options])
     model = MotionTokenizer.load(latest(data, KIND, "seeing"))

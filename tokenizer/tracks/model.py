@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from tokenizer.fsq import FSQ
-from tokenizer.resnet import ResNet18
+from tokenizer.resnet import ResNet
 from tokenizer.tracks.chosen_tracks import ChosenTracks
 from tokenizer.tracks.head_loss import Focal, HeadParts, Paths, head_loss
 from tokenizer.tracks.loss_terms import counted_diversity_loss, radial_class_weights, soft_diversity_loss
@@ -142,8 +142,8 @@ class MotionTokenizer(nn.Module):
         self.config = config
         c = config.loss
         self.quantize = FSQ(config.hidden_dim, config.codebook_size)
-        self.vis_enc = ResNet18(config.vision_image_size) if config.cond_on_img else None
-        self.encoder = Encoder(config, ResNet18.embed_dim)
+        self.vis_enc = ResNet(config.vision_image_size) if config.cond_on_img else None
+        self.encoder = Encoder(config, 0 if self.vis_enc is None else self.vis_enc.embed_dim)
         self.decoder = Decoder(config)
         self.focal = Focal(c.focal_gamma, c.focal_alpha) if c.use_focal else None
         weights = None

@@ -97,7 +97,7 @@ class TokenizerRecipe(Recipe[TokenizerTraining]):
         super().__init__(config)
         self.model = MotionTokenizer(config.model)
         if self.model.vis_enc is not None and config.vision_weights:
-            self.model.vis_enc.load_pretrained(Path(config.vision_weights))
+            self.model.vis_enc.load_pretrained(config.vision_weights)
         self.frames = track_frames(config.data_roots, config.train_datasets, config.model)
         self.tracks = self._packed(self.frames)
         self.num_samples = len(self.frames)

@@ -23,7 +23,7 @@ def test_stored_embeddings_are_found_by_their_text(tmp_path: Path) -> None:
 
 
 def test_a_missing_embedding_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no text embedding of 'open it' in .*/text; put an HDF5 file"):
+    with pytest.raises(UserError, match=r"no text embedding of 'open it' in .*/text; make them by"):
         prepare_texts(PreprocessedText(), ["open it"], str(tmp_path))
 
 
