@@ -167,14 +167,18 @@ def row(name: str, values: Sequence[float], form: str = "9.1f") -> None:
 
 
 LOADING = """
-import resource, sys
+import sys
 import numpy, torch
 from {module} import {name}
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 before = peak()
 policy = {name}(sys.argv[1])
 print(peak() - before)
 """
+"""MiB at the peak of loading, above what the process has with its libraries; resource.getrusage would tell its
+parent's."""
 
 
 def loading(name: str, path: Path, module: str, opener: str) -> None:
