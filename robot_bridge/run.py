@@ -23,7 +23,7 @@ from common.cli import CommandParser
 from common.cli import run as run_command
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
-from policy.remote import PolicyClient, RemotePolicyError
+from policy.remote import Client, RemotePolicyError, open_client
 from robot_bridge import logs
 from robot_bridge.asker import Answer, Asker, Observation, Reply
 from robot_bridge.chunks import OverlapBlend, TemporalEnsemble
@@ -46,7 +46,7 @@ log = logging.getLogger("robot_bridge.run")
 class PolicyQuestion:
     """Asks the server for a chunk (horizon, d) for one observation. Belongs to the asker's thread."""
 
-    def __init__(self, client: PolicyClient, views: tuple[str, ...], task: str):
+    def __init__(self, client: Client, views: tuple[str, ...], task: str):
         self._client, self._views, self._task = client, views, task
 
     def __call__(self, observation: Observation) -> Reply:
@@ -123,7 +123,7 @@ def check_replan(config: RobotConfig, replan: int, rate: float, horizon: int, se
         )
 
 
-def wait_for_server(client: PolicyClient, seconds: float) -> dict[str, Any]:
+def wait_for_server(client: Client, seconds: float) -> dict[str, Any]:
     """What the server says about its policy, as soon as it is warm.
 
     Raises:
@@ -145,7 +145,7 @@ def wait_for_server(client: PolicyClient, seconds: float) -> dict[str, Any]:
             time.sleep(0.2)
 
 
-def round_trip(client: PolicyClient) -> float:
+def round_trip(client: Client) -> float:
     """Seconds to the server and back, the best of three."""
     times = []
     for _ in range(3):
@@ -155,7 +155,7 @@ def round_trip(client: PolicyClient) -> float:
     return min(times)
 
 
-def connect(arguments: argparse.Namespace) -> tuple[list[PolicyClient], dict[str, Any], float]:
+def connect(arguments: argparse.Namespace) -> tuple[list[Client], dict[str, Any], float]:
     """Clients that are connected, what the server says about its policy, and the seconds there and back."""
     options: dict[str, Any] = {
         "token": os.environ.get(TOKEN_VARIABLE),
@@ -163,7 +163,7 @@ def connect(arguments: argparse.Namespace) -> tuple[list[PolicyClient], dict[str
         "server_key": arguments.server_key,
         "jpeg_quality": arguments.jpeg,
     }
-    clients = [PolicyClient(arguments.server, timeout=PATIENCE, **options) for _ in range(CONNECTIONS)]
+    clients = [open_client(arguments.server, timeout=PATIENCE, **options) for _ in range(CONNECTIONS)]
     about = wait_for_server(clients[0], arguments.wait)
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         seconds = min(pool.map(round_trip, clients))
@@ -219,7 +219,11 @@ def operate(loop: ControlLoop, seconds: float | None, *, optional_key: bool, liv
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = CommandParser("robot_bridge.run", __doc__)
-    parser.add_argument("--server", default="tcp://127.0.0.1:5555", help="the policy server")
+    parser.add_argument(
+        "--server",
+        default="tcp://127.0.0.1:5555",
+        help="the policy server: tcp://, groot:// or openpi://HOST:PORT (docs/wire.md)",
+    )
     parser.add_argument("--robot", default="twin", help="robot.yaml, or 'twin' (docs/robot.md)")
     parser.add_argument("--task", default="pick up the can", help="the instruction for the policy")
     parser.add_argument("--rate", type=float, default=CONTROL_FREQUENCY, help="control rate in Hz; 20 as in training")

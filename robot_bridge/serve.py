@@ -1,8 +1,9 @@
-"""Serve a policy over ZeroMQ to our clients and to Isaac-GR00T's (docs/wire.md).
+"""Serve a policy over ZeroMQ to our clients and Isaac-GR00T's, over websockets to openpi's (docs/wire.md).
 
 try it: python -m robot_bridge.serve & python -m sim.eval --policy tcp://127.0.0.1:5555 --episodes 2
 """
 
+import functools
 import logging
 import math
 import os
@@ -16,6 +17,8 @@ from common.cli import CommandParser, run
 from common.errors import UserError
 from policy import DEFAULT_BUNDLE
 from policy.interface import Policy
+from policy.remote.names import Names
+from policy.remote.openpi import LIBERO_NAMES
 from policy.runtimes.opening import load_runtime
 from policy.runtimes.options import add_runtime_options, runtime_options
 from robot_bridge import logs
@@ -24,8 +27,11 @@ from robot_bridge.realtime import prefer_this_process
 from robot_bridge.server import PolicyServer, ServerFailed, warm_up
 from robot_bridge.serving.http import serve_http
 from robot_bridge.serving.modality import RELEASES
+from robot_bridge.serving.openpi import OpenpiDoor
 
 TOKEN_VARIABLE = "ROBOT_BRIDGE_TOKEN"
+OPENPI_TIMEOUT = 30.0
+"""Seconds for which a request of openpi's clients, who wait without end, waits for the policy."""
 
 log = logging.getLogger("robot_bridge.serve")
 
@@ -51,7 +57,32 @@ def check_bind(bind: str, protected: bool, forced: bool) -> None:
         )
 
 
-def serve(policy: Policy, server: PolicyServer, warm_sizes: tuple[int, ...]) -> int:
+def openpi_host(bind: str, token: str | None, forced: bool) -> str:
+    """Where openpi's clients are listened for: on the same network as ``bind``, on this machine where that is a file.
+
+    Raises:
+        UserError: others can reach it, and no token protects it; keys do not reach so far.
+    """
+    host = "127.0.0.1" if bind.startswith("ipc://") else urlsplit(bind).hostname or ""
+    if not (is_local(bind) or token is not None or forced):
+        raise UserError(
+            f"openpi's clients on other machines need a token: set {TOKEN_VARIABLE}, their api_key, or say --insecure"
+        )
+    return "" if host == "*" else host
+
+
+def openpi_door(
+    server: PolicyServer, policy: Policy, host: str, port: int, token: str | None, rename: list[str]
+) -> OpenpiDoor:
+    """A door for openpi's clients in front of ``server``, which closes it when it ends."""
+    names = Names.read(rename, policy.views, LIBERO_NAMES)
+    client = functools.partial(server.client, OPENPI_TIMEOUT)
+    door = OpenpiDoor(host, port, names, client, server.description, server.unhealthy, token)
+    server.before_the_end(door.close)
+    return door
+
+
+def serve(policy: Policy, server: PolicyServer, warm_sizes: tuple[int, ...], openpi: OpenpiDoor | None = None) -> int:
     """Warms ``policy`` up, then serves until SIGTERM or Ctrl-C, and answers what is in flight.
 
     Returns the exit status: 0, or 1 when the server could not go on, so that a supervisor starts it again.
@@ -62,6 +93,9 @@ def serve(policy: Policy, server: PolicyServer, warm_sizes: tuple[int, ...]) -> 
     sys.setswitchinterval(0.0005)
     warm_up(policy, warm_sizes, lambda size, took: log.info("warm", extra=fields(batch=size, took_s=round(took, 3))))
     log.info("ready", extra=fields(address=server.endpoint, policy=policy.describe()))
+    if openpi is not None:
+        openpi.start()
+        log.info("openpi", extra=fields(port=openpi.port))
     try:
         server.run()
     except ServerFailed as error:
@@ -104,6 +138,12 @@ def main(argv: list[str]) -> int:
         "--groot", choices=RELEASES, default="1.6", help="release of GR00T whose clients get_modality_config answers"
     )
     parser.add_argument(
+        "--openpi",
+        type=int,
+        metavar="PORT",
+        help="also serve openpi's websocket clients, on this port of --bind's host (docs/wire.md)",
+    )
+    parser.add_argument(
         "--metrics-port", type=int, help="also answer GET /metrics and /healthz here (this machine only)"
     )
     parser.add_argument("--grace", type=float, default=10.0, help="seconds that SIGTERM leaves to requests in flight")
@@ -114,10 +154,12 @@ def main(argv: list[str]) -> int:
     _check("--grace", arguments.grace, 0, 3600)
     _check("--threads", arguments.threads, 1, 1024)
     _check("--priority", arguments.priority, 0, 99)
+    _check("--openpi", arguments.openpi, 1, 65535)
     _check("--metrics-port", arguments.metrics_port, 1, 65535)
     logs.configure(arguments.log_level)
     token = os.environ.get(TOKEN_VARIABLE) or None
     check_bind(arguments.bind, token is not None or arguments.keys is not None, arguments.insecure)
+    host = openpi_host(arguments.bind, token, arguments.insecure) if arguments.openpi is not None else ""
     if token is not None and arguments.keys is None and not is_local(arguments.bind):
         log.warning("the token and all images travel readable by others; add --keys")
 
@@ -142,7 +184,10 @@ def main(argv: list[str]) -> int:
         if arguments.metrics_port is not None:
             http = serve_http(server.metrics.text, server.unhealthy, "127.0.0.1", arguments.metrics_port)
             stack.callback(http.shutdown)
-        return serve(policy, server, tuple(sorted({1, arguments.max_batch})))
+        openpi = None
+        if arguments.openpi is not None:
+            openpi = openpi_door(server, policy, host, arguments.openpi, token, arguments.rename)
+        return serve(policy, server, tuple(sorted({1, arguments.max_batch})), openpi)
 
 
 def _check(option: str, value: float | None, least: float, most: float) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zmq
@@ -17,8 +18,9 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from common.errors import UserError
 from policy.interface import Policy
-from policy.remote import wire
-from policy.remote.wire import Limits
+from policy.remote import PolicyClient, wire
+from policy.remote.names import Names
+from policy.remote.wire import Encoding, Limits
 from robot_bridge.keys import server_keys
 from robot_bridge.logs import fields
 from robot_bridge.serving.admission import Admission
@@ -28,7 +30,6 @@ from robot_bridge.serving.door import Door
 from robot_bridge.serving.health import Health
 from robot_bridge.serving.inference import Inference
 from robot_bridge.serving.metrics import ServerMetrics
-from robot_bridge.serving.names import Names
 from robot_bridge.serving.observation import PROPRIO, InputSpec
 from robot_bridge.serving.replies import Replies
 from robot_bridge.serving.waiting import Waiting
@@ -45,7 +46,7 @@ class PolicyServer:
 
     ``max_wait`` (s) is how long a request may wait for company; ``grace`` (s) how long ``stop`` waits for the requests
     that are in; ``keys`` the folder made by ``python -m robot_bridge.keys``; ``rename`` holds ``OURS=THEIRS`` texts
-    (``serving.names``); ``groot`` the release whose ``get_modality_config`` is spoken (``serving.modality``).
+    (``policy.remote.names``); ``groot`` the release whose ``get_modality_config`` is spoken (``serving.modality``).
     ``endpoint`` tells the address that was bound, useful with port 0.
     """
 
@@ -68,6 +69,8 @@ class PolicyServer:
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # may be used in a signal handler
         self._failure: str | None = None
         self._ran = False
+        self._token = token
+        self._beside: list[Callable[[], None]] = []
 
         about = policy.describe()
         names = Names.read(rename, policy.views)
@@ -78,8 +81,8 @@ class PolicyServer:
         self._connections = Connections(self._socket)
         self._door = Door(self._socket, self._connections, lambda peer, frames: self._dispatcher.handle(peer, frames))
         self.endpoint = self._bind(bind)
-        inside = f"inproc://{id(self)}"
-        self._socket.bind(inside)
+        self._inside = f"inproc://{id(self)}"
+        self._socket.bind(self._inside)
 
         waiting = Waiting(max_batch, max_wait)
         replies = Replies(self._door.send, self.metrics)
@@ -88,7 +91,9 @@ class PolicyServer:
             policy, spec, Admission(token, limits), self._inference, replies, self.metrics, groot
         )
         instruction = next(iter(about.get("instructions") or ()), "wait")
-        self._health = Health(self._context, inside, spec, token, instruction, lambda: self._inference.answered_at)
+        self._health = Health(
+            self._context, self._inside, spec, token, instruction, lambda: self._inference.answered_at
+        )
         self.metrics.waiting = lambda: len(waiting)
         self.metrics.lost = lambda: self._door.lost
         self.metrics.connections = lambda: len(self._connections)
@@ -109,6 +114,8 @@ class PolicyServer:
         threads["inference"].join(self._grace if self._failure is None else 0.0)
         if threads["inference"].is_alive():  # its thread dies with the process
             log.error("stopped without an answer from the policy", extra=fields(grace_s=self._grace))
+        for close in self._beside:
+            close()
         self._door.stop()
         threads["door"].join(1.0)
         if not threads["door"].is_alive():
@@ -121,9 +128,26 @@ class PolicyServer:
         self._dispatcher.refuse_new = True
         self._news.put(None)
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """What ``describe`` answers: views, image_size, action_horizon, policy and more (docs/wire.md)."""
+        return self._dispatcher.description
+
+    def client(self, timeout: float) -> PolicyClient:
+        """A client in this process, by the same door as all others; to be closed before ``run`` ends."""
+        return PolicyClient(
+            self._inside, timeout=timeout, token=self._token, encoding=Encoding.RAW, context=self._context
+        )
+
+    def before_the_end(self, close: Callable[[], None]) -> None:
+        """Lets ``run`` call ``close`` when the last requests are answered and its door is still open."""
+        self._beside.append(close)
+
     def close(self) -> None:
         """Gives up the address without having served; ``run`` does it by itself."""
         if not self._ran:
+            for close in self._beside:
+                close()
             self._close()
 
     def unhealthy(self) -> str | None:

@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--policy",
         default="bundle",
-        help="'bundle' (default), 'expert' (the scripted one), or a policy server: tcp://HOST:PORT",
+        help="'bundle' (default), 'expert' (the scripted one), or a policy server: tcp://, groot:// or openpi://HOST:PORT",
     )
     what.add_argument(
         "--checkpoint",

@@ -1,4 +1,5 @@
-"""How arrays travel inside a message: our raw buffers and JPEGs, Isaac-GR00T's npy bytes, and msgpack-numpy's maps.
+"""How arrays travel inside a message: our raw buffers and JPEGs, Isaac-GR00T's npy bytes, msgpack-numpy's and openpi's
+maps.
 
 ``pack`` turns an array into plain data, ``Unpacker`` turns it back. Whatever the plain data claims is compared with the
 bytes that have arrived before anything is allocated. ``docs/wire.md`` has the layout of each form.
@@ -33,6 +34,8 @@ class Encoding(Enum):
     """msgpack-numpy with text keys: ``{"nd": True, "type", "kind", "shape", "data"}``."""
     NUMPY_BYTES = "msgpack-numpy-bytes"
     """The same with byte keys, as the msgpack-numpy package itself writes them, and Isaac-GR00T from N1.7 on."""
+    OPENPI = "openpi"
+    """openpi: ``{b"__ndarray__": True, b"data", b"dtype", b"shape"}``, on a websocket."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def pack(array: np.ndarray, encoding: Encoding, body: Body, jpeg_quality: int | 
         return {"__buffer__": offset, "dtype": array.dtype.str, "shape": array.shape}
     if encoding is Encoding.NPY:
         return {"__ndarray_class__": True, "as_npy": _to_npy(array)}
+    if encoding is Encoding.OPENPI:
+        return {b"__ndarray__": True, b"data": array.tobytes(), b"dtype": array.dtype.str, b"shape": array.shape}
     fields = {"nd": True, "type": array.dtype.str, "kind": "", "shape": array.shape, "data": array.tobytes()}
     if encoding is Encoding.NUMPY:
         return fields
@@ -137,6 +142,11 @@ class Unpacker:
         if b"nd" in value:
             self.found = Encoding.NUMPY_BYTES
             return _from_msgpack_numpy(_text_keys(value), self._limits)
+        if b"__ndarray__" in value:
+            self.found = Encoding.OPENPI
+            return _array(value.get(b"data"), value.get(b"dtype"), value.get(b"shape"), self._limits)
+        if b"__npgeneric__" in value:  # openpi's numpy scalars bring the plain number
+            return self.unpack(value.get(b"data"), depth + 1)
         if "__jpeg__" in value:
             self.found = Encoding.RAW
             return _from_jpeg(self._body, value, self._limits)

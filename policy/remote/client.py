@@ -51,7 +51,8 @@ class PolicyClient:
     ``timeout`` is in seconds, for one whole call. ``encoding`` None asks the server once which one it speaks: raw
     buffers with ours, GR00T's npy with any other; name it for a server that only knows msgpack-numpy. ``token`` is the
     API token; ``keys`` is the secret key file of this client made by ``python -m robot_bridge.keys`` and
-    ``server_key`` the server's public one (CURVE encryption needs both).
+    ``server_key`` the server's public one (CURVE encryption needs both). ``context`` is that of a server in this
+    process, for its ``inproc://`` address.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class PolicyClient:
         server_key: str | Path | None = None,
         encoding: Encoding | str | None = None,
         jpeg_quality: int | None = None,
+        context: zmq.Context | None = None,
     ):
         if (keys is None) != (server_key is None):
             raise UserError("encryption needs both keys: the client's secret key file and the server's public one")
@@ -76,7 +78,7 @@ class PolicyClient:
         self._encoding = Encoding(encoding) if encoding is not None else None
         self._jpeg_quality = jpeg_quality
         self._request_ids = itertools.count(1)
-        self._context: zmq.Context = zmq.Context.instance()
+        self._context: zmq.Context = context or zmq.Context.instance()
         self._socket: zmq.Socket | None = None
         self._silent_calls = 0
 

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from common.conventions import PROPRIO_DIM
 from common.errors import UserError
 from policy.interface import Array, Text
-from policy.remote.client import PolicyClient, RemotePolicyError
+from policy.remote.client import RemotePolicyError
+from policy.remote.opening import open_client
 
 
 class RemotePolicy:
     """``policy.interface.Policy`` behind ``address``; errors are ``RemotePolicyError``.
 
-    A server that is not ours has no ``describe``; give ``views``, ``image_size`` (h, w) and ``action_horizon`` then.
+    ``address`` may be of any protocol (``policy.remote.address``). A GR00T server asked by ``tcp://`` cannot say what
+    it is; give ``views``, ``image_size`` (h, w) and ``action_horizon`` then.
     What its reply calls its actions does not matter: they are joined along the last axis in the order it sends them.
     """
 
@@ -29,7 +31,7 @@ class RemotePolicy:
         action_horizon: int | None = None,
         **client_options: Any,
     ):
-        self._client = PolicyClient(address, **client_options)
+        self._client = open_client(address, **client_options)
         described = {} if views and image_size and action_horizon else self._client.describe()
         self._about: dict[str, Any] = described.get("policy", {})
         self._max_batch = int(described.get("max_batch", 1))

@@ -27,7 +27,10 @@ log = logging.getLogger("robot_bridge.server")
 
 
 class Dispatcher:
-    """Judges messages for the door. ``refuse_new`` True: requests to the policy are refused, the server is stopping."""
+    """Judges messages for the door. ``refuse_new`` True: requests to the policy are refused, the server is stopping.
+
+    ``description`` is what ``describe`` answers.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class Dispatcher:
         self._metrics = metrics
         self._about = policy.describe()
         self._instructions = Instructions(self._about.get("instructions"))
-        self._description = {
+        self.description = {
             "protocol": wire.VERSION,
             "views": list(policy.views),
             "image_size": list(policy.image_size),
@@ -121,7 +124,7 @@ class Dispatcher:
         if asked.endpoint == "metrics":
             return {"metrics": self._metrics.text()}
         if asked.endpoint == "describe":
-            return self._description
+            return self.description
         if asked.endpoint == "get_modality_config":
             return self._modality_config
         old = self._inference.cancel(asked.peer)  # reset: it belongs to the episode that is over

@@ -9,7 +9,7 @@ import numpy as np
 import zmq
 
 from policy.remote import wire
-from robot_bridge.serving.names import STATE, TASK
+from policy.remote.names import STATE, TASK
 from robot_bridge.serving.observation import PROPRIO, InputSpec
 
 PROVEN = 10.0

@@ -10,9 +10,9 @@ import numpy as np
 
 from common.errors import UserError
 from policy.interface import Policy
+from policy.remote.names import ACTION, Names
 from robot_bridge.logs import fields
 from robot_bridge.serving.metrics import ServerMetrics
-from robot_bridge.serving.names import ACTION, Names
 from robot_bridge.serving.replies import Replies
 from robot_bridge.serving.waiting import Request, Waiting
 

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from policy.interface import Policy
-from robot_bridge.serving.names import Names
+from policy.remote.names import Names
 
 RELEASES = ("1.5", "1.6", "1.7")
 
@@ -17,7 +17,7 @@ def modality_config(policy: Policy, names: Names, release: str) -> dict[str, Any
     """One entry a group; ``release`` is one of ``RELEASES``."""
     groups = {
         "video": ([0], [names.camera(view) for view in policy.views]),
-        "state": ([0], list(names.state)),
+        "state": ([0], names.state_names),
         "action": (list(range(policy.action_horizon)), [name for name, _ in names.action]),
         "language": ([0], [names.task]),
     }

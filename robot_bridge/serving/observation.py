@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from common.conventions import PROPRIO_DIM as PROPRIO
+from policy.remote.names import STATE, TASK, Names
 from robot_bridge.resize import resize
-from robot_bridge.serving.names import STATE, TASK, Names
 
 PLAUSIBLE = 1000.0
 """No joint position (rad) and no finger position (m) is beyond this."""
@@ -138,9 +138,9 @@ def _cameras(video: Mapping[str, Any], spec: InputSpec) -> tuple[list[np.ndarray
 
 def _proprio(state: Mapping[str, Any], rows: int, batched: bool, names: Names) -> np.ndarray:
     """(b, 9) float32 from the one array, or from the parts that clients send instead."""
-    parts = (STATE,) if STATE in state else names.state
+    parts = [STATE] if STATE in state else names.state_names
     latest = np.concatenate([_state(state, part, rows, batched) for part in parts], axis=-1)
-    whole = "state." + "+".join(names.state)
+    whole = "state." + "+".join(names.state_names)
     if latest.shape[1] != PROPRIO:
         raise BadObservation(
             f"{whole} must be ({rows}, t, {PROPRIO}): 7 joints and 2 fingers, not {latest.shape[1]} numbers"

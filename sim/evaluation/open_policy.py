@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 from common.conventions import VIEWS
 from common.errors import UserError
 from policy import DEFAULT_BUNDLE
+from policy.remote import ADDRESSES
 
 if TYPE_CHECKING:
     from policy import Policy
     from policy.runtimes.opening import LocalPolicy
-
-ADDRESSES = ("tcp://", "ipc://")
-"""How the address of a policy server begins."""
 
 
 def open_policy(

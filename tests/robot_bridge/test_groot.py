@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import zmq
 
-from policy.remote import PolicyClient, RemotePolicy, RemotePolicyError
+from common.errors import UserError
+from policy.remote import PolicyClient, RemotePolicy, RemotePolicyError, open_client
 from robot_bridge.resize import resize
 from tests.robot_bridge.policies import ConstantPolicy, observation, serving
 
@@ -188,7 +189,13 @@ class GrootServer(threading.Thread):
             "get_action": self._get_action,
             "reset": lambda options=None: {},
             "get_modality_config": lambda: {
-                "video": {"__ModalityConfig_class__": True, "as_json": '{"modality_keys": ["agentview"]}'}
+                group: {"__ModalityConfig_class__": True, "as_json": {"delta_indices": steps, "modality_keys": keys}}
+                for group, steps, keys in (
+                    ("video", [0], ["agentview"]),
+                    ("state", [0], ["proprio"]),
+                    ("action", list(range(16)), ["arm", "gripper"]),
+                    ("language", [0], ["annotation.human.action.task_description"]),
+                )
             },
         }
         self.running = True
@@ -230,7 +237,7 @@ def test_our_client_works_with_a_groot_server(form: str, encoding: str | None):
         action, _ = client.get_action(observation(0.5))
         assert (action["arm"] == 0.5).all()
         assert client.reset() == {}
-        assert client.get_modality_config()["video"] == {"modality_keys": ["agentview"]}
+        assert client.get_modality_config()["video"]["modality_keys"] == ["agentview"]
         with pytest.raises(RemotePolicyError, match="agentview"):
             client.get_action({"state": {"proprio": np.zeros((1, 1, 9), np.float32)}, "video": {}})
         with pytest.raises(RemotePolicyError, match="Unauthorized"), PolicyClient(server.address) as stranger:
@@ -240,11 +247,37 @@ def test_our_client_works_with_a_groot_server(form: str, encoding: str | None):
     server.socket.close(linger=0)  # not in its thread: a client loses what it has not read when the connection ends
 
 
-def test_a_groot_server_is_a_policy_too():
-    server = GrootServer(NPY)
-    policy = RemotePolicy(server.address, views=("agentview",), image_size=(32, 32), action_horizon=16)
+@pytest.mark.parametrize(("form", "release"), [(NPY, "1.6"), (MSGPACK_NUMPY, "1.7")])
+def test_a_groot_server_is_a_policy_too(form: str, release: str):
+    server = GrootServer(form)
+    address = server.address.replace("tcp://", "groot://")
+    policy = RemotePolicy(f"{address}?release={release}&image_size=32")
+    assert (policy.views, policy.image_size, policy.action_horizon) == (("agentview",), (32, 32), 16)
     actions = policy.act(np.zeros((2, 1, 32, 32, 3), np.uint8), np.full((2, 9), 0.5, np.float32), ["go", "go"])
     assert actions.shape == (2, 16, 7)
     assert (actions[..., :6] == 0.5).all()
     assert (actions[..., 6] == 1).all()
     policy.close()
+
+
+@pytest.mark.parametrize("release", ["1.5", "1.6", "1.7"])
+def test_our_groot_client_speaks_every_release_with_another_set_up_s_names(release: str):
+    with serving(ConstantPolicy(), rename=OTHER_NAMES, groot=release, token="key") as server:
+        place = server.endpoint.replace("tcp://", "groot://")
+        names = "agentview=front&eye_in_hand=wrist&proprio=arm:7+gripper:2"
+        client = open_client(f"{place}?release={release}&image_size=24x32&{names}", token="key")
+        described = client.describe()
+        assert (described["views"], described["image_size"]) == (["agentview", "eye_in_hand"], [24, 32])
+        action, _ = client.get_action(observation(0.5, rows=2))
+        assert {name: part.shape for name, part in action.items()} == {"arm": (2, 16, 6), "gripper": (2, 16, 1)}
+        assert client.ping()
+        client.close()
+        with pytest.raises(UserError, match=r"write \?proprio=arm:WIDTH\+gripper:WIDTH"):
+            open_client(f"{place}?release={release}", token="key").describe()
+
+
+def test_what_is_no_groot_server_is_named():
+    with pytest.raises(UserError, match=r"release is 1\.5, 1\.6, 1\.7"):
+        open_client("groot://127.0.0.1:9?release=2")
+    with pytest.raises(RemotePolicyError, match="no answer"):
+        open_client("groot://127.0.0.1:9", timeout=0.1).describe()

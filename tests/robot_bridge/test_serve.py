@@ -25,7 +25,7 @@ from policy.inverse_dynamics import InverseConfig
 from policy.remote import RemotePolicy
 from policy.text import TextConfig
 from policy.vision import VisionConfig
-from robot_bridge.serve import check_bind, is_local, main
+from robot_bridge.serve import check_bind, is_local, main, openpi_host
 from tokenizer.tracks.model import TokenizerConfig
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,15 @@ def test_a_network_address_needs_protection():
         check_bind(bind, protected=False, forced=True)
 
 
+def test_openpi_s_clients_on_other_machines_need_a_token():
+    assert openpi_host("tcp://127.0.0.1:5555", None, False) == "127.0.0.1"
+    assert openpi_host("ipc://policy.socket", None, False) == "127.0.0.1"
+    with pytest.raises(UserError, match="need a token"):
+        openpi_host("tcp://0.0.0.0:5555", None, False)
+    assert openpi_host("tcp://0.0.0.0:5555", "key", False) == "0.0.0.0"
+    assert openpi_host("tcp://*:5555", None, True) == ""
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -71,6 +80,7 @@ def test_a_network_address_needs_protection():
         ["--max-wait-ms", "nan"],
         ["--grace", "-1"],
         ["--metrics-port", "70000"],
+        ["--openpi", "70000"],
         ["--device", "none"],
         ["--rename", "arm=leg"],
         ["--checkpoint", "nowhere.safetensors"],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robot_bridge.serving.names import Names
+from policy.remote.names import Names
 from robot_bridge.serving.observation import BadObservation, InputSpec, read_observation, read_queries
 from tests.robot_bridge.policies import ConstantPolicy, observation
 
@@ -50,7 +50,7 @@ def test_a_state_that_no_robot_has_is_refused(value: float):
 
 
 def test_parts_of_a_state_that_are_missing_or_too_wide_are_named():
-    spec = InputSpec(SPEC.views, SPEC.image_size, 4, Names(state=("arm", "gripper")))
+    spec = InputSpec(SPEC.views, SPEC.image_size, 4, Names(state=(("arm", None), ("gripper", None))))
     seen = observation()
     seen["state"] = {"arm": np.zeros((1, 1, 7))}
     with pytest.raises(BadObservation, match=r"state\.gripper must be an array"):

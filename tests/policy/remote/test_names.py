@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from robot_bridge.serving.names import Names
+from policy.remote.names import Names
 
 VIEWS = ("agentview", "eye_in_hand")
 
@@ -31,6 +31,6 @@ def test_an_action_is_split_by_its_widths():
     actions = np.arange(14.0).reshape(1, 2, 7)
     parts = names.split(actions)
     np.testing.assert_array_equal(np.concatenate([*parts.values()], axis=-1), actions)
-    with pytest.raises(ValueError, match="actions have 8 numbers, --rename action names 7"):
+    with pytest.raises(ValueError, match="action has 8 numbers, the renamed parts 7"):
         names.split(np.zeros((1, 2, 8)))
     assert Names.read(["action=joints"], VIEWS).split(actions)["joints"] is actions

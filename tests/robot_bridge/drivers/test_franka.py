@@ -1,0 +1,178 @@
+"""The Franka driver with franky-sim behind it, over libfranka's network protocol.
+
+Both want an environment of their own; FRANKA_PYTHON names its interpreter:
+python -m venv franka && franka/bin/pip install franky-control==2.0.0 franky-sim==1.0.4 pyzmq msgpack pyyaml
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_bridge.config import CONFIGS
+from robot_bridge.drivers.conformance import CHECKS, PERIOD, Probe
+from tests.robot_bridge.processes import Said
+
+PYTHON = os.environ.get("FRANKA_PYTHON", "")
+ROOT = Path(__file__).parents[3]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON, reason="FRANKA_PYTHON names no Python with franky-control and franky-sim"),
+]
+
+
+class Program:
+    """A process with its streams, in the environment of franky-control or in this one."""
+
+    def __init__(self, python: str, *command: str):
+        pipe = subprocess.PIPE
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = (python, *command)
+        self.popen = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=ROOT
+        )
+        self.out, self.err = Said(self.popen.stdout), Said(self.popen.stderr)
+
+    def type(self, line: str) -> None:
+        self.popen.stdin.write(f"{line}\n")
+        self.popen.stdin.flush()
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait(30)
+
+
+class Cell:
+    """The simulated arm and its driver."""
+
+    def __init__(self, folder: Path):
+        self.state, self.target = f"ipc://{folder}/state", f"ipc://{folder}/target"
+        self.robot = folder / "robot.yaml"
+        text = (CONFIGS / "franka.yaml").read_text()
+        text = text.replace("tcp://192.168.1.10:5601", self.state).replace("tcp://192.168.1.10:5602", self.target)
+        self.robot.write_text(text)
+        self.arm = self.start_arm()
+        self.driver = self.start_driver()
+
+    def start_arm(self) -> Program:
+        self.arm = Program(PYTHON, "tests/robot_bridge/drivers/franka_simulator.py")
+        self.arm.out.wait_for("ready", 60)
+        return self.arm
+
+    def start_driver(self, *options: str) -> Program:
+        addresses = ("--state-address", self.state, "--target-address", self.target)
+        module = ("-m", "robot_bridge.drivers.franka", "127.0.0.1", "--no-realtime")
+        self.driver = Program(PYTHON, *module, *addresses, *options)
+        self.driver.out.wait_for("^franka: state at", 60)
+        return self.driver
+
+    def probe(self) -> Probe:
+        return Probe(self.state, self.target, 7, joint=6, reach=0.1, per_radian=1.0)
+
+    def close(self) -> None:
+        self.driver.kill()
+        self.arm.kill()
+
+
+@pytest.fixture
+def cell(tmp_path) -> Iterator[Cell]:
+    cell = Cell(tmp_path)
+    yield cell
+    cell.close()
+
+
+def wait_for_fault(probe: Probe, present: bool, seconds: float = 20.0) -> str:
+    ends = time.monotonic() + seconds
+    while bool(probe.newest.fault) is not present:
+        assert time.monotonic() < ends, f"waited in vain, fault {probe.newest.fault!r}"
+        probe.watch(PERIOD)
+    return probe.newest.fault
+
+
+def stands_until_reset_and_then_goes(probe: Probe) -> None:
+    """The loop's ramp does not move an arm that had a fault; targets without stop, which begin where it is, do."""
+    probe.stays([probe.target(probe.away, stop=True) for _ in range(8)], "the ramp of before")
+    probe.home = probe.newest.q
+    probe.away = probe.home + np.eye(7)[6] * 0.1
+    probe.ramp(probe.away)
+    probe.reaches(probe.away, "after recovery and reset")
+
+
+def test_it_keeps_every_rule_of_the_protocol(cell: Cell):
+    check = Program(sys.executable, "-m", "robot_bridge.drivers.conformance", "--robot", str(cell.robot))
+    status = check.popen.wait(90)
+    print(check.out.text(), check.err.text())
+    assert status == 0
+    assert check.out.text().count("kept  ") == len(CHECKS)
+
+
+def test_a_reflex_is_a_fault_until_a_person_clears_it(cell: Cell):
+    probe = cell.probe()
+    probe.ramp(probe.away)
+    cell.arm.type("reflex")
+    for _ in range(4):
+        probe.send(probe.target(probe.away))
+    assert "eflex" in wait_for_fault(probe, True)
+    probe.watch(0.5)  # the arm's own controller takes over
+    probe.stays([probe.target(probe.home) for _ in range(8)], "a fault")
+    assert probe.newest.fault
+    cell.driver.type("recover")
+    wait_for_fault(probe, False)
+    stands_until_reset_and_then_goes(probe)
+    probe.close()
+
+
+def test_an_arm_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: Cell):
+    probe = cell.probe()
+    probe.ramp(probe.away)
+    cell.arm.kill()
+    assert "the arm" in wait_for_fault(probe, True)
+    boot = probe.newest.boot
+    cell.start_arm()
+    cell.driver.type("recover")
+    wait_for_fault(probe, False)
+    assert probe.newest.boot == boot
+    stands_until_reset_and_then_goes(probe)
+    probe.close()
+
+
+def test_a_driver_that_is_started_anew_is_another_and_does_not_move_by_old_targets(cell: Cell):
+    probe = cell.probe()
+    probe.ramp(probe.away)
+    old = probe.target(probe.home)
+    boot = probe.newest.boot
+    cell.driver.kill()
+    time.sleep(0.5)
+    cell.start_driver()
+    probe.watch(2.0)
+    assert probe.newest.boot != boot
+    probe.stays([old] * 4, "a target of before the restart")
+    probe.close()
+
+
+def test_the_hand_opens_and_closes(cell: Cell):
+    probe = cell.probe()
+    for opening in (0.035, 0.0, 0.03):
+        probe.opening = opening
+        ends = time.monotonic() + 10
+        while abs(probe.newest.fingers[0] - opening) > 0.003:
+            assert time.monotonic() < ends, f"fingers at {probe.newest.fingers}, not {opening}"
+            probe.send(probe.target(probe.home))
+    assert probe.distance(probe.home) < 0.01
+    probe.close()
+
+
+def test_a_dry_run_prints_targets_and_does_not_move_the_arm(cell: Cell):
+    cell.driver.kill()
+    time.sleep(0.5)
+    driver = cell.start_driver("--dry-run")
+    probe = cell.probe()
+    probe.stays([probe.target(probe.away) for _ in range(8)], "a dry run")
+    driver.out.wait_for(r"^\d+ \[.*fingers")
+    probe.close()
