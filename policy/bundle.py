@@ -11,7 +11,7 @@ from torch import Tensor
 from common import cli
 from common.errors import require
 from demos.origin import Origin
-from policy.amplify import Amplify
+from policy.amplify import Amplify, bundle_config
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
 from policy.load import build
@@ -21,17 +21,6 @@ from tokenizer.tracks.published import read_tokenizer
 from training import checkpoint
 from training.checkpoint import Checkpoint, CheckpointError, load_weights, unique_weights
 from training.typed_config import from_mapping
-
-
-def bundle_config(policy: Amplify) -> dict[str, Any]:
-    """What ``policy.load`` needs to build this policy again."""
-    return {
-        "name": policy.name,
-        "motion_tokenizer": policy.motion_tokenizer.config.to_dict(),
-        "forward_dynamics": policy.forward_dynamics.config.to_dict(),
-        "inverse_dynamics": policy.inverse_dynamics.config.to_dict(),
-        "share_vision_encoder": policy.share_vision_encoder,
-    }
 
 
 def save_bundle(policy: Amplify, path: Path, half: bool = False, info: dict[str, Any] | None = None) -> str:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from common.errors import UserError, require
 from demos.dataset import FrameDataset
 from policy import augment
-from policy.amplify import Amplify
-from policy.bundle import bundle_config
+from policy.amplify import Amplify, bundle_config
 from policy.forward_dynamics import ForwardConfig
 from policy.forward_measures import forward_measures
 from policy.inverse_dynamics import InverseConfig
