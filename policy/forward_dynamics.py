@@ -111,7 +111,7 @@ class ForwardDynamics(nn.Module):
 
         Without indices for each code given the condition alone: the start token then stands for every code before it.
         """
-        start = self.sos_token.expand(len(condition), -1, -1)
+        start = self.sos_token.expand(condition.shape[0], -1, -1)
         if indices is None:
             codes = start.expand(-1, self.num_codes - 1, -1)
         else:

@@ -56,7 +56,17 @@ OF_POLICIES = (
 )
 """Options that mean nothing to the expert."""
 DECIDING = (
-    *("policy", "checkpoint", "runtime", "precision", "replan", "ensemble", "blank_codes", "ar_sampling", "temperature"),
+    *(
+        "policy",
+        "checkpoint",
+        "runtime",
+        "precision",
+        "replan",
+        "ensemble",
+        "blank_codes",
+        "ar_sampling",
+        "temperature",
+    ),
     *("max_steps", "settle_steps", "seed"),
 )
 """Options that decide how an episode is played."""

@@ -5,6 +5,7 @@ predicts, and its loss reaches forward dynamics through them. One vision encoder
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from policy.inverse_dynamics import InverseConfig
 from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
-from policy.recipes.models import load_pretrained_vision
+from policy.recipes.models import load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
@@ -65,6 +66,10 @@ class JointTraining(DynamicsTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            self.model.inverse_dynamics.action_key == "actions" or self.pad_actions != "zero",
+            "zeros are no joint angles to aim at; set pad_actions=repeat or pad_actions=mask",
+        )
         require(not self.compile, "joint training cannot compile its models; set compile=false")
 
 
@@ -94,9 +99,10 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
 
     def __init__(self, config: JointTraining):
         super().__init__(config)
-        actions = torch.from_numpy(self.data.has_actions)
-        self.model.inverse_dynamics.set_proprio_statistics(torch.from_numpy(self.data.frames.proprio)[actions])
-        self.all_have_actions = bool(actions.all())
+        frames, chosen = self.data.frames, self.data.has_actions
+        proprio, actions = (torch.from_numpy(values[chosen]) for values in (frames.proprio, frames.actions))
+        self.model.inverse_dynamics.set_statistics(proprio, actions)
+        self.all_have_actions = bool(chosen.all())
 
     def build(self) -> None:
         c = self.config
@@ -111,6 +117,7 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
         self.model.motion_tokenizer.load_state_dict(self.tokenizer.state_dict())
         forward, inverse = self.model.forward_dynamics, self.model.inverse_dynamics
         load_pretrained_vision(forward.vision_encoder, c.model.forward_dynamics.vision_encoder)
+        load_pretrained_text(forward.text_encoder, c.model.forward_dynamics.text_encoder)
         forward.requires_grad_(True).quantize.requires_grad_(False)
         inverse.requires_grad_(True)
         forward.vision_encoder.requires_grad_(c.model.forward_dynamics.vision_encoder.trains)
@@ -123,16 +130,23 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
                     f"{c.init_from} thinks in the codes of another tokenizer than {c.motion_tokenizer_checkpoint}",
                 )
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        vision = self.config.model.forward_dynamics.vision_encoder
+        return parameter_groups(self.model, vision, self.config.weight_decay)
+
     def read(self, datasets: tuple[str, ...]) -> JointData:
-        c, horizon = self.config, self.config.model.inverse_dynamics.action_horizon
-        views = self.tokenizer.config.views
-
-        def frames_of(mode: str, keys: set[str]) -> FrameDataset:
-            roots = {"root": c.demos_root, "tracks_root": c.tracks_root}
-            return FrameDataset(datasets, keys=keys, mode=mode, views=views, action_horizon=horizon, **roots)  # type: ignore[arg-type]
-
-        frames = frames_of("traj", {"images", "proprio", "actions", "text"})
-        with_actions = {(e.file, e.index) for e in frames_of("action", {"text"}).episodes}
+        c, inverse = self.config, self.config.model.inverse_dynamics
+        frames_of = partial(
+            FrameDataset,
+            datasets,
+            root=c.demos_root,
+            tracks_root=c.tracks_root,
+            views=self.tokenizer.config.views,
+            action_horizon=inverse.action_horizon,
+            action_key=inverse.action_key,
+        )
+        frames = frames_of(mode="traj", keys={"images", "proprio", "actions", "text"})
+        with_actions = {(e.file, e.index) for e in frames_of(mode="action", keys={"text"}).episodes}
         tracks = track_frames(c.data_roots, datasets, self.tokenizer.config)
         check_same_episodes(frames, tracks)
         if without := with_actions - {(e.file, e.index) for e in frames.episodes}:
@@ -150,7 +164,7 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
             tracks,
             codes,
             texts,
-            waypoint_targets(frames, c.model.inverse_dynamics.waypoints),
+            waypoint_targets(frames, inverse.waypoints),
         )
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:

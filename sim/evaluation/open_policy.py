@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.conventions import VIEWS
-from common.errors import UserError
+from common.errors import UserError, require
 from policy import DEFAULT_BUNDLE
 from policy.remote import ADDRESSES
 
@@ -46,8 +46,11 @@ def open_policy(
         policy = bundle = open_bundle(checkpoint or DEFAULT_BUNDLE, device=device, threads=threads, **computing)
         bundle.blank_codes = blank_codes
         if ar_sampling != "argmax":
+            from policy.amplify import Amplify
             from policy.forward_dynamics import ar_sampling as sampling_of
 
+            require(isinstance(bundle, Amplify), "--ar-sampling is of torch; an exported policy chooses the likeliest")
+            assert isinstance(bundle, Amplify)
             bundle.choose_codes(sampling_of(ar_sampling, temperature), seed)
     if (kind := policy.describe().get("action_key", "actions")) != "actions":
         raise UserError(f"the policy's actions are {kind}, which LIBERO's arm does not take; it is for robots")
