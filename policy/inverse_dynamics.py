@@ -189,7 +189,7 @@ class InverseDynamics(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Images (b, v, h, w, 3) in [0, 1], prepared text, proprio (b, 9), codes (b, s, dim) -> as ``condition``.
 
-        ``image_tokens`` may be given when a frozen encoder that is shared with forward dynamics has made them already.
+        ``image_tokens`` may be given when an encoder that is shared with forward dynamics has made them already.
         """
         features = None if self.text_encoder is None else self.text_encoder(given(text, "text"))
         if self.vision_encoder is not None and image_tokens is None:
@@ -205,12 +205,14 @@ class InverseDynamics(nn.Module):
         actions: Tensor,
         mask: Tensor,
         waypoints: Tensor | None = None,
+        image_tokens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The training step: loss, predicted actions (b, t, 7), and the waypoints' errors (b, k) in metres.
 
         ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the displacements to the next ones.
+        ``image_tokens`` as in ``encode``.
         """
-        condition, predicted_waypoints = self.encode(images, text, proprio, codes)
+        condition, predicted_waypoints = self.encode(images, text, proprio, codes, image_tokens)
         losses, predicted = self.head.losses(condition, actions)
         losses = losses.mean(-1) * self.head.weights  # (b, t)
         loss = (losses * mask).sum() / mask.sum().clamp(min=1)
