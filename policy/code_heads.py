@@ -66,7 +66,8 @@ class JointCodeHead(CodeHead):
         return logits.argmax(-1)
 
     def expected_digits(self, logits: Tensor) -> Tensor:
-        return logits.float().softmax(-1) @ self.digits
+        with torch.autocast(logits.device.type, enabled=False):
+            return logits.float().softmax(-1) @ self.digits
 
 
 class LevelsCodeHead(CodeHead):
@@ -107,5 +108,5 @@ class LevelsCodeHead(CodeHead):
         for digit in self._by_digit(logits):
             half = digit.shape[-1] // 2
             values = (torch.arange(digit.shape[-1], device=digit.device) - half) / half
-            means.append(digit.softmax(-1) @ values)
+            means.append((digit.softmax(-1) * values).sum(-1))
         return torch.stack(means, -1)
