@@ -44,7 +44,7 @@ def plain_predict(model: ForwardDynamics, condition: Tensor) -> Tensor:
     sequence = torch.cat([condition, model.sos_token.expand(len(condition), -1, -1)], 1)
     indices: list[Tensor] = []
     for _ in range(model.num_codes):
-        indices.append(model.unembed(model.trunk(sequence)[:, -1:]).argmax(-1))
+        indices.append(model.unembed.likeliest(model.unembed(model.trunk(sequence)[:, -1:])))
         sequence = torch.cat([sequence, model.quantize.indices_to_codes(indices[-1])], 1)
     return torch.cat(indices, 1)
 
@@ -52,7 +52,7 @@ def plain_predict(model: ForwardDynamics, condition: Tensor) -> Tensor:
 def plain(path: Path) -> Amplify:
     """The bundle with plain decoding, and torch as it comes."""
     policy = build(checkpoint.read(path, "bundle"))
-    policy.forward_dynamics.predict = lambda condition: plain_predict(policy.forward_dynamics, condition)  # type: ignore[method-assign,assignment]
+    policy.forward_dynamics.predict = lambda condition, *_: plain_predict(policy.forward_dynamics, condition)  # type: ignore[method-assign,assignment]
     return policy
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from common.errors import require
 from demos.origin import Origin
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.interface import Array, Text
@@ -16,17 +17,18 @@ from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.known_instructions import KnownInstructions
 from policy.observation import checked_images, checked_instructions, checked_proprio, checked_queries
 from policy.text import PreprocessedText
+from tokenizer.multimodal.sampling import Sampling
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 
 
 class Amplify(nn.Module):
     """Tokenizer, forward and inverse dynamics as one policy: numpy in, numpy out, callable from many threads.
 
-    ``share_vision_encoder``: both dynamics models hold one and the same frozen vision encoder, which runs once.
+    ``share_vision_encoder``: both dynamics models hold one and the same vision encoder, which runs once.
     ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
     ``autocast``: what matrices are multiplied in, where that is not their own type.
-    ``sampling_seed``: of the noise that diffusion and flow heads start from, the same for every observation; with None
-    it is drawn anew each time, from torch's generator.
+    ``sampling``: how codes are chosen, greedily by default. ``sampling_seed``: of what is drawn, the same for every
+    observation; with None it is drawn anew each time, from torch's generator.
     ``origin``: what it learned from. ``text_embeddings`` (512,): of the instructions that it can be given as text,
     where it was trained on stored embeddings.
     """
@@ -47,6 +49,7 @@ class Amplify(nn.Module):
         self.known_instructions = KnownInstructions(text_embeddings or {})
         self.blank_codes = False
         self.autocast: torch.dtype | None = None
+        self.sampling = Sampling()
         self.sampling_seed: int | None = 0
         self.motion_tokenizer = MotionTokenizer(tokenizer)
         self.forward_dynamics = ForwardDynamics(forward_dynamics, tokenizer, self.motion_tokenizer.quantize)
@@ -82,8 +85,8 @@ class Amplify(nn.Module):
         """
         with self._computing():
             pixels = self._images(images)
-            tokens, indices = self._predict(pixels, text)
-            codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
+            tokens, seen = self._see(pixels, text)
+            codes = self.forward_dynamics.act(seen, self.sampling, self._generator())
             if self.blank_codes:
                 codes = torch.zeros_like(codes)
             inverse = self.inverse_dynamics
@@ -103,7 +106,7 @@ class Amplify(nn.Module):
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Images (b, v, h, w, 3), b instructions -> indices (b, codes), code vectors (b, codes, hidden)."""
         with self._computing():
-            _, indices = self._predict(self._images(images), text)
+            indices = self._predict(self._images(images), text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
             return indices.cpu().numpy(), codes.float().cpu().numpy()
 
@@ -111,7 +114,7 @@ class Amplify(nn.Module):
         """First points (b, v, >=1, n, 2) in [-1, 1] -> where they go, (b, v, 16, n, 2), (row, col)."""
         with self._computing():
             pixels, start = self._images(images), self._queries(init_queries, len(images))
-            _, indices = self._predict(pixels, text)
+            indices = self._predict(pixels, text)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
             return self.motion_tokenizer.decode_points(codes, start).cpu().numpy()
 
@@ -124,9 +127,8 @@ class Amplify(nn.Module):
         """
         with self._computing():
             pixels, start = self._images(images), self._queries(init_queries, len(images))
-            model, shape = self.forward_dynamics, (len(pixels), samples)
-            condition = model.encode(pixels, self._instructions(text, len(pixels)))
-            indices = model.predict(condition.repeat_interleave(samples, 0), "topk", top_k)
+            shape, likely = (len(pixels), samples), Sampling(temperature=1.0, top_k=top_k)
+            indices = self.forward_dynamics.predict(self._see(pixels, text)[1], likely, samples=samples)
             codes = self.motion_tokenizer.quantize.indices_to_codes(indices)
             points = self.motion_tokenizer.decode_points(codes, start.repeat_interleave(samples, 0))
             return indices.unflatten(0, shape).cpu().numpy(), points.unflatten(0, shape).cpu().numpy()
@@ -165,12 +167,29 @@ class Amplify(nn.Module):
         with torch.inference_mode(), torch.autocast(self.device.type, self.autocast, enabled=enabled):
             yield
 
-    def _predict(self, pixels: Tensor, text: Text) -> tuple[Tensor, Tensor]:
-        """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e) of forward dynamics, code indices (b, codes)."""
+    def choose_codes(self, sampling: Sampling, seed: int | None = 0) -> None:
+        """Sets ``sampling`` and ``sampling_seed``; UserError where codes are not chosen, but their mean is acted on."""
+        soft = self.forward_dynamics.config.codes == "soft"
+        require(
+            sampling.greedy or not soft, "this policy acts on the mean of all codes and chooses none: nothing to draw"
+        )
+        self.sampling, self.sampling_seed = sampling, seed
+
+    def _see(self, pixels: Tensor, text: Text) -> tuple[Tensor, Tensor]:
+        """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e) and condition tokens of forward dynamics."""
         model = self.forward_dynamics
         features = model.text_encoder(self._instructions(text, len(pixels)))
         tokens = model.vision_encoder(pixels, features)
-        return tokens, model.predict(model.condition(tokens, features))
+        return tokens, model.condition(tokens, features)
+
+    def _predict(self, pixels: Tensor, text: Text) -> Tensor:
+        """Pixels (b, v, h, w, 3) -> indices (b, codes)."""
+        return self.forward_dynamics.predict(self._see(pixels, text)[1], self.sampling, self._generator())
+
+    def _generator(self) -> torch.Generator | None:
+        if self.sampling_seed is None or self.sampling.greedy:
+            return None
+        return torch.Generator(self.device).manual_seed(self.sampling_seed)
 
     def _instructions(self, text: Text, batch: int) -> Tensor:
         """``batch`` instructions as the text encoder of forward dynamics takes them."""

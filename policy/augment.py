@@ -1,4 +1,8 @@
-"""Image augmentation that is cheap enough for one CPU core: random shifts, softening, brightness, contrast, colour."""
+"""Image augmentation: random shifts, softening, brightness, contrast, colour.
+
+What is drawn is drawn in NumPy, with the batch. Places of pixels are changed there too, which one CPU core does as fast
+as it trains, or, where a GPU waits for the images, on that (``moved_and_softened``).
+"""
 
 from dataclasses import dataclass
 
@@ -54,6 +58,26 @@ def soften(images: np.ndarray, chance: float, rng: np.random.Generator) -> np.nd
 def move_and_soften(images: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """What is done to the pixels' places, on uint8 images (b, v, h, w, 3); ``jitter`` does their values."""
     return soften(shift(images, config.shift, rng), config.soften, rng)
+
+
+def draw_moves(batch: int, views: int, config: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """What ``moved_and_softened`` does to a batch: shifts (b, v, 2), rows and columns, and which are softened (b,)."""
+    shifts = rng.integers(-config.shift, config.shift + 1, (batch, views, 2))
+    return torch.from_numpy(shifts), torch.from_numpy(rng.random(batch) < config.soften)
+
+
+def moved_and_softened(images: Tensor, shifts: Tensor, softened: Tensor) -> Tensor:
+    """uint8 (b, v, h, w, 3) as ``draw_moves`` says, on the images' device; the border is repeated."""
+    h, w, c = images.shape[2:]
+    places = []
+    for size, offsets in zip((h, w), shifts.unbind(-1), strict=True):
+        places.append((torch.arange(size, device=images.device) + offsets.unsqueeze(-1)).clamp(0, size - 1))
+    flat = places[0].unsqueeze(-1) * w + places[1].unsqueeze(-2)  # (b, v, h, w)
+    moved = images.flatten(2, 3).gather(2, flat.flatten(2).unsqueeze(-1).expand(-1, -1, -1, c)).view(images.shape)
+    soft = moved >> 1
+    soft = torch.cat([soft[:, :, :1] * 2, soft[:, :, 1:] + soft[:, :, :-1]], 2) >> 1
+    soft = torch.cat([soft[:, :, :, :1] * 2, soft[:, :, :, 1:] + soft[:, :, :, :-1]], 3)
+    return torch.where(softened.view(-1, 1, 1, 1, 1), soft, moved)
 
 
 def jitter(batch: int, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Puts a tokenizer, forward dynamics and inverse dynamics into one file that ``policy.load_policy`` opens."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,27 +9,18 @@ import torch
 from torch import Tensor
 
 from common import cli
+from common.errors import require
 from demos.origin import Origin
 from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
+from policy.load import build, bundle_config
 from policy.recipes.models import read_forward, read_inverse
 from tokenizer.tracks.model import TokenizerConfig
 from tokenizer.tracks.published import read_tokenizer
 from training import checkpoint
 from training.checkpoint import Checkpoint, CheckpointError, load_weights, unique_weights
 from training.typed_config import from_mapping
-
-
-def bundle_config(policy: Amplify) -> dict[str, Any]:
-    """What ``policy.load`` needs to build this policy again."""
-    return {
-        "name": policy.name,
-        "motion_tokenizer": policy.motion_tokenizer.config.to_dict(),
-        "forward_dynamics": policy.forward_dynamics.config.to_dict(),
-        "inverse_dynamics": policy.inverse_dynamics.config.to_dict(),
-        "share_vision_encoder": policy.share_vision_encoder,
-    }
 
 
 def save_bundle(policy: Amplify, path: Path, half: bool = False, info: dict[str, Any] | None = None) -> str:
@@ -96,19 +88,20 @@ def _text_embeddings(forward: Checkpoint, inverse: Checkpoint) -> dict[str, Tens
 def _shares_vision(
     forward: ForwardConfig, inverse: InverseConfig, weights: Mapping[str, Tensor], others: Mapping[str, Tensor]
 ) -> bool:
-    """Whether both models hold the same frozen vision encoder."""
-    if forward.vision_encoder.trains or not inverse.cond_on_img or inverse.vision_encoder.trains:
+    """Whether both models hold the same vision encoder, and it sees images alone."""
+    if not inverse.cond_on_img or forward.vision_encoder.reads_text:
         return False
+    ours, theirs = (replace(part.vision_encoder, weights=None) for part in (forward, inverse))
     names = [name for name in weights if name.startswith("vision_encoder.")]
-    same_size = forward.vision_encoder.image_size == inverse.vision_encoder.image_size
-    return same_size and all(name in others and torch.equal(weights[name], others[name]) for name in names)
+    return ours == theirs and all(name in others and torch.equal(weights[name], others[name]) for name in names)
 
 
 def main(argv: list[str]) -> None:
     parser = cli.CommandParser("policy.bundle", __doc__)
-    parser.add_argument("--mt_ckpt", type=Path, required=True, help="motion tokenizer (latest.safetensors of its run)")
-    parser.add_argument("--fd_ckpt", type=Path, required=True, help="forward dynamics trained with that tokenizer")
-    parser.add_argument("--id_ckpt", type=Path, required=True, help="inverse dynamics trained with both of them")
+    parser.add_argument("--mt_ckpt", type=Path, help="motion tokenizer (latest.safetensors of its run)")
+    parser.add_argument("--fd_ckpt", type=Path, help="forward dynamics trained with that tokenizer")
+    parser.add_argument("--id_ckpt", type=Path, help="inverse dynamics trained with both of them")
+    parser.add_argument("--policy", type=Path, help="instead of the three: a bundle, as policy.train_dynamics makes it")
     parser.add_argument("--name", required=True, help="name of the policy; also of the file")
     parser.add_argument("--out", type=Path, help="file to write (default: checkpoints/NAME.safetensors)")
     parser.add_argument(
@@ -119,12 +112,22 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--half", action="store_true", help="store matrices as bfloat16: half the size")
     args = parser.parse_args(argv)
-    tokenizer = read_tokenizer(args.mt_ckpt)
-    forward = read_forward(args.fd_ckpt, tokenizer, args.vision_weights)
-    inverse = read_inverse(args.id_ckpt, tokenizer, args.vision_weights)
-    policy = combine(tokenizer, forward, inverse, args.name)
+    parts = (args.mt_ckpt, args.fd_ckpt, args.id_ckpt)
+    require(
+        all(parts) if args.policy is None else not any(parts),
+        "give --mt_ckpt, --fd_ckpt and --id_ckpt, or --policy instead of them",
+    )
+    if args.policy is not None:
+        found = checkpoint.read(args.policy, "bundle")
+        policy, info = build(found), found.info
+        policy.name = args.name
+    else:
+        tokenizer = read_tokenizer(args.mt_ckpt)
+        forward = read_forward(args.fd_ckpt, tokenizer, args.vision_weights)
+        inverse = read_inverse(args.id_ckpt, tokenizer, args.vision_weights)
+        policy = combine(tokenizer, forward, inverse, args.name)
+        info = {"parts": {part.kind: {"digest": part.digest, **part.info} for part in (tokenizer, forward, inverse)}}
     out = args.out or Path("checkpoints") / f"{args.name}.safetensors"
-    info = {"parts": {part.kind: {"digest": part.digest, **part.info} for part in (tokenizer, forward, inverse)}}
     digest = save_bundle(policy, out, args.half, info)
     parameters = sum(p.numel() for p in policy.parameters())
     print(f"wrote {out}: {parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.1f} MB, hash {digest}")

@@ -4,16 +4,18 @@ One causal transformer over [image tokens, text, start token, codes so far]; at 
 predicts the next code. Decoding keeps the keys and values of what it has seen.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from policy.code_heads import CodeHead, JointCodeHead, LevelsCodeHead
 from policy.text import TEXT_DIM, TextConfig, build_text_encoder
 from policy.vision import VisionConfig, build_vision_encoder
 from tokenizer.fsq import FSQ
+from tokenizer.multimodal.sampling import Sampling
 from tokenizer.tracks.model import TokenizerConfig
 from tokenizer.transformer import TransformerEncoder, causal_mask
 
@@ -26,6 +28,13 @@ class ForwardConfig:
     num_heads: int = 8
     dropout: float = 0.1
     bias: bool = False
+    code_head: Literal["joint", "levels"] = "joint"
+    """joint: one softmax over the codebook; levels: a small one for each digit of a code (see ``policy.code_heads``)"""
+    mask_codes: bool = True
+    """with code_head=joint: outputs that are no code are never chosen; false lets them wrap around, as published"""
+    codes: Literal["discrete", "soft"] = "discrete"
+    """what is acted on: the vectors of codes that are chosen one after the other; or for each the mean over all codes,
+    as likely as the observation alone makes them, all at once. What is learned is then both."""
     vision_encoder: VisionConfig = field(default_factory=VisionConfig)
     text_encoder: TextConfig = field(default_factory=TextConfig)
 
@@ -33,10 +42,17 @@ class ForwardConfig:
         return asdict(self)
 
 
+AR_SAMPLING: Mapping[str, Sampling] = {
+    "argmax": Sampling(),
+    "topk": Sampling(temperature=1.0, top_k=10),
+    "topp": Sampling(temperature=1.0, top_p=0.9),
+}
+"""How codes are chosen, by the names that AMPLIFY gives these ways."""
+
+
 def top_k_filter(logits: Tensor, k: int) -> Tensor:
     """Logits (..., classes) with all below the k-th largest at -inf; what equals the k-th largest stays."""
-    threshold = logits.topk(min(k, logits.shape[-1]), -1).values[..., -1:]
-    return logits.masked_fill(logits < threshold, -torch.inf)
+    return Sampling(top_k=k).kept(logits)
 
 
 class ForwardDynamics(nn.Module):
@@ -63,7 +79,11 @@ class ForwardDynamics(nn.Module):
             config.bias,
             mask=causal_mask(length, condition),
         )
-        self.unembed = nn.Linear(dim, tokenizer.codebook_size)
+        self.unembed: CodeHead
+        if config.code_head == "levels":
+            self.unembed = LevelsCodeHead(dim, quantize)
+        else:
+            self.unembed = JointCodeHead(dim, quantize, tokenizer.codebook_size, config.mask_codes)
 
     def condition(self, image_tokens: Tensor, text: Tensor) -> Tensor:
         """Image tokens (b, v, t, e), text features (b, 512) -> (b, v * t + 1, dim)."""
@@ -74,34 +94,76 @@ class ForwardDynamics(nn.Module):
         features = self.text_encoder(text)
         return self.condition(self.vision_encoder(images, features), features)
 
-    def logits(self, condition: Tensor, indices: Tensor) -> Tensor:
-        """Teacher forcing: logits (b, codes, codebook) for each of ``indices`` (b, codes), given those before it."""
-        codes = self.quantize.indices_to_codes(indices[:, :-1])
-        sequence = torch.cat([condition, self.sos_token.expand(len(codes), -1, -1), codes], 1)
-        return self.unembed(self.trunk(sequence)[:, condition.shape[1] :])
+    def logits(self, condition: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Logits (b, codes, outputs) for each of ``indices`` (b, codes), given those before it (teacher forcing).
+
+        Without indices for each code given the condition alone: the start token then stands for every code before it.
+        """
+        start = self.sos_token.expand(len(condition), -1, -1)
+        if indices is None:
+            codes = start.expand(-1, self.num_codes - 1, -1)
+        else:
+            codes = self.quantize.indices_to_codes(indices[:, :-1])
+        return self.unembed(self.trunk(torch.cat([condition, start, codes], 1))[:, condition.shape[1] :])
+
+    def losses(self, condition: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The training step on condition tokens and the true ``indices`` (b, codes).
+
+        Returns the loss, teacher forcing's logits (b, codes, outputs), and what is acted on (b, codes, dim). Its
+        gradient is that of the mean over all codes, also where codes are discrete (straight through).
+        """
+        logits = self.logits(condition, indices)
+        loss = self.unembed.loss(logits, indices)
+        if self.config.codes == "discrete":
+            mean = self._mean(logits)
+            chosen = self.quantize.indices_to_codes(self.unembed.likeliest(logits))
+            return loss, logits, chosen + mean - mean.detach()
+        at_once = self.logits(condition)
+        return loss + self.unembed.loss(at_once, indices), logits, self._mean(at_once)
 
     def forward(self, images: Tensor, text: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The training step: loss (scalar) and logits (b, codes, codebook) for the true ``indices`` (b, codes)."""
-        logits = self.logits(self.encode(images, text), indices)
-        return self.loss(logits, indices), logits
+        """The training step: loss (scalar) and logits (b, codes, outputs) for the true ``indices`` (b, codes)."""
+        return self.losses(self.encode(images, text), indices)[:2]
 
-    @staticmethod
-    def loss(logits: Tensor, indices: Tensor) -> Tensor:
-        """Mean cross-entropy of logits (b, codes, codebook) and the true ``indices`` (b, codes)."""
-        return F.cross_entropy(logits.float().flatten(0, 1), indices.flatten().long())
+    def _mean(self, logits: Tensor) -> Tensor:
+        """(b, codes, outputs) -> the mean of the code vectors (b, codes, dim), with a gradient."""
+        return self.quantize.digits_to_codes(self.unembed.expected_digits(logits))
 
     @torch.no_grad()
-    def predict(self, condition: Tensor, sampling: Literal["argmax", "topk"] = "argmax", top_k: int = 10) -> Tensor:
-        """Indices (b, codes) decoded one after the other; ``topk`` samples among the ``top_k`` likeliest."""
+    def predict(
+        self,
+        condition: Tensor,
+        sampling: Sampling | Literal["argmax", "topk", "topp"] = "argmax",
+        generator: torch.Generator | None = None,
+        samples: int = 1,
+    ) -> Tensor:
+        """Indices (b, codes) chosen one after the other; (b * samples, codes) with ``samples`` of each, side by side.
+
+        The condition is seen once. Without ``generator`` torch's own draws, where anything is drawn.
+        """
+        choose = AR_SAMPLING[sampling] if isinstance(sampling, str) else sampling
         caches = self.trunk.make_caches()
         new = torch.cat([condition, self.sos_token.expand(len(condition), -1, -1).to(condition.dtype)], 1)
-        indices = []
-        for _ in range(self.num_codes):
-            logits = self.unembed(self.trunk(new, caches)[:, -1])
-            if sampling == "argmax":
-                index = logits.argmax(-1)
+        features = self.trunk(new, caches)[:, -1].repeat_interleave(samples, 0)
+        for cache in caches:
+            cache.repeat(samples)
+        indices: list[Tensor] = []
+        while True:
+            logits = self.unembed(features)
+            if choose.greedy:
+                indices.append(self.unembed.likeliest(logits))
             else:
-                index = torch.multinomial(top_k_filter(logits.float(), top_k).softmax(-1), 1).squeeze(1)
-            indices.append(index)
-            new = self.quantize.indices_to_codes(index.unsqueeze(1))
-        return torch.stack(indices, 1)
+                indices.append(choose(self.unembed.log_probabilities(logits), generator)[0])
+            if len(indices) == self.num_codes:
+                return torch.stack(indices, 1)
+            features = self.trunk(self.quantize.indices_to_codes(indices[-1].unsqueeze(1)), caches)[:, -1]
+
+    @torch.no_grad()
+    def act(
+        self, condition: Tensor, sampling: Sampling | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """What is acted on, (b, codes, dim), see ``ForwardConfig.codes``; ``sampling`` and ``generator`` as ``predict``
+        takes them, of discrete codes only."""
+        if self.config.codes == "soft":
+            return self._mean(self.logits(condition))
+        return self.quantize.indices_to_codes(self.predict(condition, sampling or "argmax", generator))

@@ -23,8 +23,8 @@ def forward_measures(
     decoded = tokenizer.decode_points(model.quantize.indices_to_codes(predicted), points[:, :, :1])
     c = tokenizer.config
     return {
-        "loss": model.loss(logits, codes).item(),
-        "teacher_forced_code_accuracy": (logits.argmax(-1) == codes).float().mean().item(),
+        "loss": model.unembed.loss(logits, codes).item(),
+        "teacher_forced_code_accuracy": (model.unembed.likeliest(logits) == codes).float().mean().item(),
         "greedy_code_accuracy": (predicted == codes).float().mean().item(),
         **metrics_beside_still(decoded, points, c.img_shape, c.views),
     }

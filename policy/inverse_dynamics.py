@@ -287,7 +287,7 @@ class InverseDynamics(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Images (b, v, h, w, 3) in [0, 1], prepared text, proprio (b, 9), codes (b, s, dim) -> as ``condition``.
 
-        ``image_tokens`` may be given when a frozen encoder that is shared with forward dynamics has made them already.
+        ``image_tokens`` may be given when an encoder that is shared with forward dynamics has made them already.
         """
         features = None if self.text_encoder is None else self.text_encoder(given(text, "text"))
         if self.vision_encoder is not None and image_tokens is None:
@@ -303,14 +303,15 @@ class InverseDynamics(nn.Module):
         actions: Tensor,
         mask: Tensor,
         waypoints: Tensor | None = None,
+        image_tokens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The training step: loss, predicted actions (b, t, action_dim), the waypoints' errors (b, k) in metres.
 
         ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the displacements to the next ones.
-        In training the predicted actions are what the head has at hand (see ``ActionHead.losses``), else those of
-        ``act``.
+        ``image_tokens`` as in ``encode``. In training the predicted actions are what the head has at hand (see
+        ``ActionHead.losses``), else those of ``act``.
         """
-        condition, predicted_waypoints = self.encode(images, text, proprio, codes)
+        condition, predicted_waypoints = self.encode(images, text, proprio, codes, image_tokens)
         losses, predicted = self.head.losses(condition, self._normalized(actions))
         predicted = self._actions(predicted) if self.training else self.act(condition, self.head.noise(len(condition)))
         losses = losses.mean(-1) * self.head.weights  # (b, t)

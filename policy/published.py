@@ -39,6 +39,7 @@ def forward_config(c: Mapping[str, Any]) -> ForwardConfig:
         num_heads=trunk["n_head"],
         dropout=trunk["dropout"],
         bias=trunk["bias"],
+        mask_codes=False,
         vision_encoder=vision_config(model["vision_encoder"]),
         text_encoder=TextConfig("preprocessed"),
     )

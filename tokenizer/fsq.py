@@ -66,3 +66,12 @@ class FSQ(vector_quantize_pytorch.FSQ):
         """(b, s) integers -> codes (b, s, dim); the same vectors as ``forward`` gives for these indices."""
         with torch.autocast(indices.device.type, enabled=False):
             return super().indices_to_codes(indices)
+
+    def digits(self, indices: Tensor) -> Tensor:
+        """Integers (...) -> the digits (..., d) of these codes, float32 in [-1, 1]; beyond the codebook they wrap."""
+        return self._indices_to_codes(indices).float()
+
+    def digits_to_codes(self, digits: Tensor) -> Tensor:
+        """(b, s, d) in [-1, 1], means of several codes' digits too -> (b, s, dim). Linear: the mean of their codes."""
+        with torch.autocast(digits.device.type, enabled=False):
+            return self.project_out(digits.float())

@@ -42,6 +42,11 @@ class KeyValueCache:
         self._store[1, :, :, start : self.length] = value
         return self._store[0, :, :, : self.length], self._store[1, :, :, : self.length]
 
+    def repeat(self, count: int) -> None:
+        """Goes on with ``count`` copies of each sample, side by side."""
+        if self._store is not None:
+            self._store = self._store.repeat_interleave(count, 1)
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention of (b, heads, t, d) queries, keys and values."""

@@ -91,7 +91,9 @@ class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         images = augment.to_float(batch["images"], batch["jitter"], self.config.input_dtype)
         loss, logits = self.model(images, batch["text"], batch["codes"])
-        return loss, {"teacher_forced_code_accuracy": (logits.argmax(-1) == batch["codes"]).float().mean()}
+        return loss, {
+            "teacher_forced_code_accuracy": (self.model.unembed.likeliest(logits) == batch["codes"]).float().mean()
+        }
 
     def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
         """See ``forward_measures``."""

@@ -73,7 +73,7 @@ def parameter_groups(model: nn.Module, vision: VisionConfig, weight_decay: float
     groups: dict[float, list[nn.Parameter]] = {1.0: []}  # the first one's rate is what training tells of
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            multiplier = vision.lr_multiplier if name.startswith("vision_encoder.") else 1.0
+            multiplier = vision.lr_multiplier if "vision_encoder." in name else 1.0
             groups.setdefault(multiplier, []).append(weight)
     return [
         {"params": weights, "weight_decay": weight_decay, "lr_multiplier": multiplier}

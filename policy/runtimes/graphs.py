@@ -73,7 +73,7 @@ class Think(nn.Module):
         mask = torch.cat([within.new_ones(stretch.shape[1], cache[0].shape[2]), within], 1)
         for block, layer in zip(trunk.transformer.h, grown, strict=True):
             x = block(x, mask, layer)
-        index = self.model.unembed(trunk.transformer.ln_f(x)).argmax(-1)
+        index = self.model.unembed.likeliest(self.model.unembed(trunk.transformer.ln_f(x)))
         codes = self.model.quantize.indices_to_codes(index)
         return index, codes, [part for layer in grown for part in (layer.keys, layer.values)]
 

@@ -29,6 +29,11 @@ class Sampling:
         if not 0 <= self.top_p <= 1:
             raise UserError(f"top_p is {self.top_p:g}; it must be between 0 and 1")
 
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken, and nothing drawn."""
+        return self.temperature <= _GREEDY
+
     def kept(self, logits: Tensor) -> Tensor:
         """Logits (n, ids) with those of unlikely ids at minus infinity."""
         if self.top_k:
@@ -44,9 +49,11 @@ class Sampling:
             logits = logits.masked_fill(unlikely, -torch.inf)
         return logits
 
-    def __call__(self, logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Logits (n, ids) -> ids (n,) and the probability (n,) with which each was chosen."""
-        if self.temperature <= _GREEDY:
+    def __call__(self, logits: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (n, ids) -> ids (n,) and the probability (n,) with which each was chosen.
+
+        Without ``generator`` torch's own draws."""
+        if self.greedy:
             return logits.argmax(-1), torch.ones(len(logits), device=logits.device)
         probabilities = (self.kept(logits) / self.temperature).softmax(-1)
         ids = torch.multinomial(probabilities, 1, generator=generator)
