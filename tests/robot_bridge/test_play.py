@@ -149,6 +149,7 @@ def test_a_motion_of_23_joints_plays_on_a_robot_of_29_inside_its_limits(tmp_path
         robot.close()
 
 
+@pytest.mark.slow
 def test_what_a_tokenizer_rebuilds_ends_on_the_twin_where_the_original_does(tmp_path: Path) -> None:
     bench, original = Bench(tmp_path), arm_motion(tmp_path)
     tokenizer = JointTokenizer.load(ARM)
