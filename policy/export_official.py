@@ -27,19 +27,8 @@ from training import checkpoint
 
 RECIPE = Path(__file__).with_name("published_recipe.yaml")
 _OF_INVERSE = (
-    *(
-        "type",
-        "diffusion_steps",
-        "flow_matching_steps",
-        "num_layers",
-        "num_heads",
-        "attn_pdrop",
-        "action_dim",
-        "proprio_dim",
-        "std",
-        "action_squash",
-    ),
-    *("action_squash_scale", "action_loss_discount"),
+    *("type", "num_layers", "num_heads", "attn_pdrop", "action_dim", "proprio_dim", "std", "action_squash"),
+    *("action_squash_scale", "action_loss_discount", "diffusion_steps", "flow_matching_steps"),
     *("cond_on_tracks", "cond_on_proprio", "cond_on_img", "cond_on_text"),
 )
 """Options of inverse dynamics that have the same name there."""
