@@ -211,14 +211,3 @@ class Amplify(nn.Module):
     def _proprio(self, proprio: Array | None, batch: int) -> Tensor:
         width = self.inverse_dynamics.config.proprio_dim
         return torch.from_numpy(checked_proprio(proprio, batch, width)).to(self.device)
-
-
-def bundle_config(policy: Amplify) -> dict[str, Any]:
-    """What ``policy.load`` needs to build this policy again."""
-    return {
-        "name": policy.name,
-        "motion_tokenizer": policy.motion_tokenizer.config.to_dict(),
-        "forward_dynamics": policy.forward_dynamics.config.to_dict(),
-        "inverse_dynamics": policy.inverse_dynamics.config.to_dict(),
-        "share_vision_encoder": policy.share_vision_encoder,
-    }

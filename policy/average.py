@@ -10,9 +10,9 @@ from pathlib import Path
 
 from common import cli
 from common.errors import UserError
-from policy.amplify import Amplify, bundle_config
+from policy.amplify import Amplify
 from policy.bundle import save_bundle
-from policy.load import build
+from policy.load import build, bundle_config
 from training import checkpoint
 
 

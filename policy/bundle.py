@@ -11,10 +11,10 @@ from torch import Tensor
 from common import cli
 from common.errors import require
 from demos.origin import Origin
-from policy.amplify import Amplify, bundle_config
+from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.inverse_dynamics import InverseConfig
-from policy.load import build
+from policy.load import build, bundle_config
 from policy.recipes.models import read_forward, read_inverse
 from tokenizer.tracks.model import TokenizerConfig
 from tokenizer.tracks.published import read_tokenizer

@@ -28,7 +28,7 @@ from training import checkpoint
 RECIPE = Path(__file__).with_name("published_recipe.yaml")
 _OF_INVERSE = (
     *("type", "num_layers", "num_heads", "attn_pdrop", "action_dim", "proprio_dim", "std", "action_squash"),
-    *("action_squash_scale", "action_loss_discount"),
+    *("action_squash_scale", "action_loss_discount", "diffusion_steps", "flow_matching_steps"),
     *("cond_on_tracks", "cond_on_proprio", "cond_on_img", "cond_on_text"),
 )
 """Options of inverse dynamics that have the same name there."""
@@ -110,6 +110,8 @@ def _check(policy: Amplify, tokenizer: dict[str, Any], forward: dict[str, Any], 
     """What does not come back as it was has no published form."""
     if not policy.share_vision_encoder:
         raise UserError("the published code has one frozen vision encoder for both models; this policy has two")
+    if (head := policy.inverse_dynamics.config.type) != "gaussian":
+        raise UserError(f"published files hold tables of the {head} head that are not written yet; only gaussian is")
     parts: list[tuple[Any, Any]] = [
         (policy.motion_tokenizer.config, tokenizer_config(tokenizer)),
         (policy.forward_dynamics.config, forward_config(forward)),

@@ -308,8 +308,8 @@ class InverseDynamics(nn.Module):
         """The training step: loss, predicted actions (b, t, action_dim), the waypoints' errors (b, k) in metres.
 
         ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the displacements to the next ones.
-        In training the predicted actions are what the head has at hand (see ``ActionHead.losses``), else those of
-        ``act``. ``image_tokens`` as in ``encode``.
+        ``image_tokens`` as in ``encode``. In training the predicted actions are what the head has at hand (see
+        ``ActionHead.losses``), else those of ``act``.
         """
         condition, predicted_waypoints = self.encode(images, text, proprio, codes, image_tokens)
         losses, predicted = self.head.losses(condition, self._normalized(actions))

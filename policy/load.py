@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,17 @@ from tokenizer.tracks.model import TokenizerConfig
 from training import checkpoint
 from training.checkpoint import Checkpoint
 from training.typed_config import from_mapping
+
+
+def bundle_config(policy: Amplify) -> dict[str, Any]:
+    """What ``build`` needs to make this policy again, without its weights."""
+    return {
+        "name": policy.name,
+        "motion_tokenizer": policy.motion_tokenizer.config.to_dict(),
+        "forward_dynamics": policy.forward_dynamics.config.to_dict(),
+        "inverse_dynamics": policy.inverse_dynamics.config.to_dict(),
+        "share_vision_encoder": policy.share_vision_encoder,
+    }
 
 
 def build(bundle: Checkpoint) -> Amplify:

@@ -4,7 +4,7 @@ Forward dynamics learns the true codes; inverse dynamics learns the actions from
 predicts, and its loss reaches forward dynamics through them. One vision encoder serves and learns from both.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from common.errors import UserError, require
 from demos.dataset import FrameDataset
 from policy import augment
-from policy.amplify import Amplify, bundle_config
+from policy.amplify import Amplify
 from policy.forward_dynamics import ForwardConfig
 from policy.forward_measures import forward_measures
 from policy.inverse_dynamics import InverseConfig
+from policy.load import bundle_config
 from policy.recipes.action_targets import action_measures, pad_actions, waypoint_measures, waypoint_targets
 from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
 from policy.recipes.models import load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
+from policy.text import T5Text
 from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
 from training import checkpoint
@@ -99,28 +101,34 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
 
     def __init__(self, config: JointTraining):
         super().__init__(config)
-        frames, chosen = self.data.frames, self.data.has_actions
-        proprio, actions = (torch.from_numpy(values[chosen]) for values in (frames.proprio, frames.actions))
-        self.model.inverse_dynamics.set_statistics(proprio, actions)
-        self.all_have_actions = bool(chosen.all())
+        frames, rows = self.data.frames, self.data.has_actions
+        self.model.inverse_dynamics.set_statistics(
+            torch.from_numpy(frames.proprio[rows]), torch.from_numpy(frames.actions[rows])
+        )
+        self.all_have_actions = bool(rows.all())
 
     def build(self) -> None:
         c = self.config
-        name = c.run_name
+        vision = c.model.forward_dynamics.vision_encoder.resolved()
+        text = c.model.forward_dynamics.text_encoder.resolved()
+        of_inverse = replace(c.model.inverse_dynamics, vision_encoder=vision)
         self.model = Amplify(
             self.tokenizer.config,
-            c.model.forward_dynamics,
-            c.model.inverse_dynamics,
+            replace(c.model.forward_dynamics, vision_encoder=vision, text_encoder=text),
+            replace(of_inverse, text_encoder=text) if of_inverse.reads_text else of_inverse,
             share_vision_encoder=True,
-            name=name,
+            name=c.run_name,
         )
         self.model.motion_tokenizer.load_state_dict(self.tokenizer.state_dict())
         forward, inverse = self.model.forward_dynamics, self.model.inverse_dynamics
-        load_pretrained_vision(forward.vision_encoder, c.model.forward_dynamics.vision_encoder)
-        load_pretrained_text(forward.text_encoder, c.model.forward_dynamics.text_encoder)
+        load_pretrained_vision(forward.vision_encoder, vision)
         forward.requires_grad_(True).quantize.requires_grad_(False)
         inverse.requires_grad_(True)
-        forward.vision_encoder.requires_grad_(c.model.forward_dynamics.vision_encoder.trains)
+        forward.vision_encoder.requires_grad_(vision.trains)
+        for encoder in (forward.text_encoder, inverse.text_encoder):
+            load_pretrained_text(encoder, text)
+            if isinstance(encoder, T5Text):
+                encoder.t5.requires_grad_(False)
         if c.init_from is not None:
             found = checkpoint.read(c.init_from, self.kind).weights
             for weight, ours in self.model.motion_tokenizer.quantize.state_dict().items():

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from common.errors import UserError
 from policy import export_official, import_official, info
-from policy.bundle import bundle_config, save_bundle
+from policy.bundle import save_bundle
 from policy.import_official import convert
+from policy.load import bundle_config
 from tests.policy.test_published import Runs, vision  # noqa: F401 (a fixture)
 from tests.policy.tiny import make_policy
 from tests.tokenizer.golden import load
