@@ -7,6 +7,7 @@ Only tensors, numbers, texts, lists and dicts go into the file; python -m policy
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ _OF_INVERSE = (
     *("cond_on_tracks", "cond_on_proprio", "cond_on_img", "cond_on_text"),
 )
 """Options of inverse dynamics that have the same name there."""
+
+
+NEVER = -1e4
+"""The bias of an output that is no code and is not to be chosen."""
 
 
 def published_bundle(policy: Amplify) -> dict[str, Any]:
@@ -114,7 +119,7 @@ def _check(policy: Amplify, tokenizer: dict[str, Any], forward: dict[str, Any], 
         raise UserError(f"published files hold tables of the {head} head that are not written yet; only gaussian is")
     parts: list[tuple[Any, Any]] = [
         (policy.motion_tokenizer.config, tokenizer_config(tokenizer)),
-        (policy.forward_dynamics.config, forward_config(forward)),
+        (replace(policy.forward_dynamics.config, mask_codes=False), forward_config(forward)),
         (policy.inverse_dynamics.config, inverse_config(inverse, tokenizer["true_horizon"])),
     ]
     for ours, back in parts:
@@ -143,6 +148,9 @@ def _weights(policy: Amplify) -> dict[str, Tensor]:
     for name, tensor in policy.state_dict().items():
         if not name.startswith("inverse_dynamics.vision_encoder."):
             found[name.replace(ours, "img_encoder.", 1)] = tensor.detach().float().cpu().clone()
+    forward = policy.forward_dynamics
+    if forward.config.mask_codes:  # the published code masks nothing
+        found["forward_dynamics.unembed.bias"][forward.quantize.num_codes :] = NEVER
     for name, tensor in list(found.items()):
         if name.endswith("num_batches_tracked"):
             found[name] = tensor.long()

@@ -114,8 +114,6 @@ def _check(policy: Amplify) -> None:
     head = policy.inverse_dynamics.head
     if not isinstance(head, GaussianHead):
         raise UserError(f"the {policy.inverse_dynamics.config.type} head is not exported yet; only gaussian is")
-    if policy.forward_dynamics.config.codes == "soft":
-        raise UserError("this policy acts on the mean of all codes (codes=soft), which is not exported yet")
 
 
 def _soft(policy: Amplify) -> bool:
