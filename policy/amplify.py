@@ -27,7 +27,8 @@ class Amplify(nn.Module):
     ``share_vision_encoder``: both dynamics models hold one and the same vision encoder, which runs once.
     ``blank_codes``: the inverse dynamics gets zeros instead of codes (to measure what the codes contribute).
     ``autocast``: what matrices are multiplied in, where that is not their own type.
-    ``sampling``: how codes are chosen, greedily by default. ``sampling_seed``: of what is drawn, the same for every
+    ``sampling``: how codes are chosen, greedily by default.
+    ``sampling_seed``: of what is drawn, codes or the noise that diffusion and flow heads start from, the same for every
     observation; with None it is drawn anew each time, from torch's generator.
     ``origin``: what it learned from. ``text_embeddings`` (512,): of the instructions that it can be given as text,
     where it was trained on stored embeddings.

@@ -5,12 +5,13 @@ predicts the next code. Decoding keeps the keys and values of what it has seen.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from common.errors import require
 from policy.code_heads import CodeHead, JointCodeHead, LevelsCodeHead
 from policy.text import TEXT_DIM, TextConfig, build_text_encoder
 from policy.vision import VisionConfig, build_vision_encoder
@@ -48,6 +49,17 @@ AR_SAMPLING: Mapping[str, Sampling] = {
     "topp": Sampling(temperature=1.0, top_p=0.9),
 }
 """How codes are chosen, by the names that AMPLIFY gives these ways."""
+
+
+def ar_sampling(name: str, temperature: float = 1.0) -> Sampling:
+    """The way that AMPLIFY calls so; ``temperature`` matters where anything is drawn.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    require(name in AR_SAMPLING, f"ar_sampling is {name!r}; it must be {', '.join(AR_SAMPLING)}")
+    found = AR_SAMPLING[name]
+    return found if found.greedy else replace(found, temperature=temperature)
 
 
 def top_k_filter(logits: Tensor, k: int) -> Tensor:
@@ -99,7 +111,7 @@ class ForwardDynamics(nn.Module):
 
         Without indices for each code given the condition alone: the start token then stands for every code before it.
         """
-        start = self.sos_token.expand(len(condition), -1, -1)
+        start = self.sos_token.expand(condition.shape[0], -1, -1)
         if indices is None:
             codes = start.expand(-1, self.num_codes - 1, -1)
         else:

@@ -51,19 +51,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OF_POLICIES = (
-    "checkpoint",
-    "replan",
-    "ensemble",
-    "blank_codes",
-    "device",
-    "threads",
-    "runtime",
-    "precision",
-    "compile",
+    *("checkpoint", "replan", "ensemble", "blank_codes", "ar_sampling", "temperature"),
+    *("device", "threads", "runtime", "precision", "compile"),
 )
 """Options that mean nothing to the expert."""
 DECIDING = (
-    *("policy", "checkpoint", "runtime", "precision", "replan", "ensemble", "blank_codes"),
+    *(
+        "policy",
+        "checkpoint",
+        "runtime",
+        "precision",
+        "replan",
+        "ensemble",
+        "blank_codes",
+        "ar_sampling",
+        "temperature",
+    ),
     *("max_steps", "settle_steps", "seed"),
 )
 """Options that decide how an episode is played."""
@@ -118,6 +121,13 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="hide the motion codes from the inverse model, to see whether it uses them",
     )
+    how.add_argument(
+        "--ar-sampling",
+        choices=("argmax", "topk", "topp"),
+        default="argmax",
+        help="how codes are chosen: the likeliest, or drawn among the 10 likeliest, or the likeliest that have .9",
+    )
+    how.add_argument("--temperature", type=float, default=1.0, metavar="T", help="of drawing codes (default 1)")
     how.add_argument("--max-steps", type=positive, metavar="N", help="step limit; default: the suite's own")
     how.add_argument(
         "--settle-steps",
@@ -277,6 +287,9 @@ def _policy(options: argparse.Namespace) -> "Policy | None":
         device=options.device,
         threads=options.threads,
         blank_codes=options.blank_codes,
+        ar_sampling=options.ar_sampling,
+        temperature=options.temperature,
+        seed=options.seed,
         **runtime_options(options),
     )
     if options.replan > policy.action_horizon:
@@ -296,6 +309,8 @@ def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.
         seed=options.seed,
         execution=execution,
         blank_codes=options.blank_codes,
+        ar_sampling=options.ar_sampling,
+        temperature=options.temperature,
         max_steps=options.max_steps,
         settle_steps=options.settle_steps,
         fast_render=about.get("fast_render", False) if options.fast_render is None else options.fast_render,

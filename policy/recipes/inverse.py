@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import UserError
+from common.errors import UserError, require
 from demos.dataset import FrameDataset
 from policy import augment
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
@@ -111,6 +111,11 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
             assert c.forward_dynamics_checkpoint is not None
             forward, found = load_forward(
                 c.forward_dynamics_checkpoint, self.tokenizer_checkpoint, c.model.vision_encoder.weights
+            )
+            require(
+                forward.config.codes == "discrete",
+                f"{found.path} gives the mean of all codes (codes=soft), of which none are kept in files; train "
+                "inverse dynamics together with it (policy.train_dynamics), or use code_source=tokenizer",
             )
             self.forward_digest = found.digest
             texts = prepare_texts(forward.text_encoder, frames.texts, c.tracks_root)

@@ -5,6 +5,7 @@ predicts, and its loss reaches forward dynamics through them. One vision encoder
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +68,10 @@ class JointTraining(DynamicsTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            self.model.inverse_dynamics.action_key == "actions" or self.pad_actions != "zero",
+            "zeros are no joint angles to aim at; set pad_actions=repeat or pad_actions=mask",
+        )
         require(not self.compile, "joint training cannot compile its models; set compile=false")
 
 
@@ -138,16 +143,18 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
         return parameter_groups(self.model, vision, self.config.weight_decay)
 
     def read(self, datasets: tuple[str, ...]) -> JointData:
-        c, horizon = self.config, self.config.model.inverse_dynamics.action_horizon
-        views = self.tokenizer.config.views
-
-        def frames_of(mode: str, keys: set[str]) -> FrameDataset:
-            options = {"root": c.demos_root, "tracks_root": c.tracks_root, "views": views, "action_horizon": horizon}
-            action_key = c.model.inverse_dynamics.action_key
-            return FrameDataset(datasets, keys=keys, mode=mode, action_key=action_key, **options)  # type: ignore[arg-type]
-
-        frames = frames_of("traj", {"images", "proprio", "actions", "text"})
-        with_actions = {(e.file, e.index) for e in frames_of("action", {"text"}).episodes}
+        c, inverse = self.config, self.config.model.inverse_dynamics
+        frames_of = partial(
+            FrameDataset,
+            datasets,
+            root=c.demos_root,
+            tracks_root=c.tracks_root,
+            views=self.tokenizer.config.views,
+            action_horizon=inverse.action_horizon,
+            action_key=inverse.action_key,
+        )
+        frames = frames_of(mode="traj", keys={"images", "proprio", "actions", "text"})
+        with_actions = {(e.file, e.index) for e in frames_of(mode="action", keys={"text"}).episodes}
         tracks = track_frames(c.data_roots, datasets, self.tokenizer.config)
         check_same_episodes(frames, tracks)
         if without := with_actions - {(e.file, e.index) for e in frames.episodes}:
@@ -165,7 +172,7 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
             tracks,
             codes,
             texts,
-            waypoint_targets(frames, c.model.inverse_dynamics.waypoints),
+            waypoint_targets(frames, inverse.waypoints),
         )
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:

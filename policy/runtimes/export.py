@@ -118,6 +118,10 @@ def _check(policy: Amplify) -> None:
         raise UserError("this policy acts on the mean of all codes (codes=soft), which is not exported yet")
 
 
+def _soft(policy: Amplify) -> bool:
+    return policy.forward_dynamics.config.codes == "soft"
+
+
 def _text_input(encoder: nn.Module | None) -> TextInput | None:
     if encoder is None:
         return None
@@ -142,6 +146,7 @@ def _manifest(policy: Amplify, precision: Precision, measured: dict[str, float])
         forward_text=forward_text,
         inverse_text=_text_input(inverse.text_encoder),
         share_vision_encoder=policy.share_vision_encoder,
+        soft_codes=_soft(policy),
         inverse_sees=inverse.vision_encoder is not None,
         precision=precision,
         description=policy.describe(),
@@ -159,7 +164,7 @@ def _write_graphs(policy: Amplify, folder: Path) -> None:
     each, size = {0: torch.export.Dim("batch")}, {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     see = graphs.See(policy)
     with torch.no_grad():
-        condition, _, tokens = see(pixels, text[0])
+        condition, _, tokens, *_ = see(pixels, text[0])
     seen = None if inverse.vision_encoder is None else tokens if policy.share_vision_encoder else pixels
     proprio = torch.zeros(batch, inverse.config.proprio_dim)
     codes = torch.rand(batch, forward.num_codes, tokenizer.hidden_dim)
@@ -171,7 +176,8 @@ def _write_graphs(policy: Amplify, folder: Path) -> None:
     past = each | {2: torch.export.Dim("past", max=longest)}
     start = torch.rand(batch, len(policy.views), 1, tokenizer.num_tracks, 2)
     write = _Writer(folder)
-    write("see", see, {"pixels": (pixels, each | size), "text": (text[0], each)}, ["condition", "start", "tokens"])
+    seen_by_see = {"pixels": (pixels, each | size), "text": (text[0], each)}
+    write("see", see, seen_by_see, ["condition", "start", "tokens", *(["codes"] if _soft(policy) else [])])
     write(
         "think",
         graphs.Think(policy),

@@ -28,17 +28,19 @@ def _resized(pixels: Tensor, size: int) -> Tensor:
 
 class See(nn.Module):
     """Pixels (b, v, h, w, 3) in [0, 1], prepared text -> condition (b, c, dim), start token (b, 1, dim), image tokens
-    (b, v, t, e)."""
+    (b, v, t, e); and, where the mean of all codes is acted on, that (b, s, dim), so that ``Think`` is not needed."""
 
     def __init__(self, policy: Amplify):
         super().__init__()
         self.model = policy.forward_dynamics
 
-    def forward(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, ...]:
         features = _text_features(self.model.text_encoder, text)
         tokens = self.model.vision_encoder(_resized(pixels, self.model.config.vision_encoder.image_size), features)
         start = self.model.sos_token.expand(pixels.shape[0], -1, -1)
-        return self.model.condition(tokens, features), start, tokens
+        condition = self.model.condition(tokens, features)
+        soft = self.model.config.codes == "soft"
+        return (condition, start, tokens, *([self.model.act(condition)] if soft else []))
 
 
 class _Grown:

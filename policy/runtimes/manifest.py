@@ -40,6 +40,8 @@ class Manifest:
     inverse_text: TextInput | None
     """None where inverse dynamics does not read the instruction"""
     share_vision_encoder: bool
+    soft_codes: bool
+    """whether the mean of all codes is acted on, which the first graph gives"""
     inverse_sees: bool
     """whether inverse dynamics looks at images"""
     precision: str

@@ -69,7 +69,10 @@ class OnnxPolicy:
     def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
         """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1]."""
         pixels = self._pixels(images)
-        tokens, _, codes = self._predict(pixels, text)
+        if self.manifest.soft_codes:
+            _, _, tokens, codes = self._look(pixels, text)
+        else:
+            tokens, _, codes = self._predict(pixels, text)
         inputs = {
             "proprio": checked_proprio(proprio, len(pixels), self.manifest.proprio_dim),
             "codes": np.zeros_like(codes) if self.blank_codes else codes,
@@ -119,12 +122,16 @@ class OnnxPolicy:
         self, pixels: NDArray[np.float32], text: Text
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
         """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e), indices (b, codes), code vectors (b, codes, dim)."""
+        condition, start, tokens = self._look(pixels, text)[:3]
+        cache = self.empty_cache(len(pixels))
+        _, _, cache = _next(self._think, OrtValue.ortvalue_from_numpy(condition), cache, causal=False)
+        return tokens, *self._decode(OrtValue.ortvalue_from_numpy(start), cache)
+
+    def _look(self, pixels: NDArray[np.float32], text: Text) -> list[NDArray[np.float32]]:
+        """Pixels (b, v, h, w, 3) -> condition (b, c, dim), start token (b, 1, dim), image tokens (b, v, t, e); and the
+        mean of all codes (b, codes, dim) where that is acted on."""
         prepared = self._prepared(self.manifest.forward_text, text, len(pixels))
-        condition, start, tokens = (
-            OrtValue.ortvalue_from_numpy(part) for part in self._see.run(None, {"pixels": pixels, "text": prepared})
-        )
-        _, _, cache = _next(self._think, condition, self.empty_cache(len(pixels)), causal=False)
-        return tokens.numpy(), *self._decode(start, cache)
+        return self._see.run(None, {"pixels": pixels, "text": prepared})
 
     def empty_cache(self, batch: int) -> _Cache:
         """That of a sequence that has not begun."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.conventions import VIEWS
-from common.errors import UserError
+from common.errors import UserError, require
 from policy import DEFAULT_BUNDLE
 from policy.remote import ADDRESSES
 
@@ -20,6 +20,9 @@ def open_policy(
     device: str | None = None,
     threads: int | None = None,
     blank_codes: bool = False,
+    ar_sampling: str = "argmax",
+    temperature: float = 1.0,
+    seed: int = 0,
     **computing: Any,
 ) -> "Policy":
     """The policy of ``sim.eval --policy SOURCE``: ``bundle``, or the address of a server.
@@ -27,6 +30,7 @@ def open_policy(
     Args:
         checkpoint, device, threads, computing: as ``open_bundle`` takes them.
         blank_codes: hide the motion codes from the inverse model.
+        ar_sampling, temperature, seed: how codes are chosen, as ``policy.forward_dynamics.ar_sampling`` takes it.
 
     Raises:
         UserError: there is none, it is not one of ours, it wants other views than LIBERO has, or a server cannot be
@@ -35,12 +39,19 @@ def open_policy(
     if source.startswith(ADDRESSES):
         from policy.remote import RemotePolicy
 
-        if checkpoint or blank_codes or device or threads or any(computing.values()):
+        if checkpoint or blank_codes or ar_sampling != "argmax" or device or threads or any(computing.values()):
             raise UserError("what to compute, and how, has to be told to the server, not to its client")
         policy: Policy = RemotePolicy(source)
     else:
         policy = bundle = open_bundle(checkpoint or DEFAULT_BUNDLE, device=device, threads=threads, **computing)
         bundle.blank_codes = blank_codes
+        if ar_sampling != "argmax":
+            from policy.amplify import Amplify
+            from policy.forward_dynamics import ar_sampling as sampling_of
+
+            require(isinstance(bundle, Amplify), "--ar-sampling is of torch; an exported policy chooses the likeliest")
+            assert isinstance(bundle, Amplify)
+            bundle.choose_codes(sampling_of(ar_sampling, temperature), seed)
     if (kind := policy.describe().get("action_key", "actions")) != "actions":
         raise UserError(f"the policy's actions are {kind}, which LIBERO's arm does not take; it is for robots")
     if not set(policy.views) <= set(VIEWS):

@@ -36,6 +36,8 @@ def _options_of_settings(results: Results) -> list[str]:
         options += ["--replan", settings.execution.split()[2]]
     if settings.blank_codes:
         options.append("--blank-codes")
+    if settings.ar_sampling != "argmax":
+        options += ["--ar-sampling", settings.ar_sampling, "--temperature", f"{settings.temperature:g}"]
     if settings.max_steps is not None:
         options += ["--max-steps", str(settings.max_steps)]
     options += ["--settle-steps", str(settings.settle_steps), "--seed", str(settings.seed)]

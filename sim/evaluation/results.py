@@ -64,6 +64,10 @@ class EvaluationSettings:
     """Digest of the asset files."""
     mujoco: str
     robosuite: str
+    ar_sampling: str = "argmax"
+    """How codes are chosen: argmax, topk or topp."""
+    temperature: float = 1.0
+    """With which they are drawn, where they are."""
 
 
 @dataclass(frozen=True)

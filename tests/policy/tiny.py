@@ -1,5 +1,6 @@
 """A tiny policy, a tiny data set, and settings with which every trainer runs on it in seconds."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ ASSETS = "0123456789abcdef"
 """The digest of the assets that the demonstrations claim to be rendered with."""
 
 
-def make_policy(text: str = "words", **options: Any) -> Amplify:
-    """A policy with random weights; ``text`` names its text encoder, words or preprocessed."""
+def make_policy(text: str = "words", forward: Mapping[str, Any] | None = None, **options: Any) -> Amplify:
+    """A policy with random weights; ``text`` names its text encoder, words or preprocessed; ``forward`` are options of
+    forward dynamics."""
     torch.manual_seed(0)
     tokenizer = TokenizerConfig(
         num_tracks=TRACKS,
@@ -36,7 +38,7 @@ def make_policy(text: str = "words", **options: Any) -> Amplify:
     vision = VisionConfig("small", SIZE, embed_dim=16, channels=(8, 8), keypoints=4)
     encoders = {"vision_encoder": vision, "text_encoder": TextConfig(text, buckets=64, width=16)}  # type: ignore[arg-type]
     inverse = InverseConfig(num_layers=1, num_heads=2, cond_on_text=True, **encoders)
-    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders), inverse, **options)
+    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders, **(forward or {})), inverse, **options)
 
 
 def make_data(

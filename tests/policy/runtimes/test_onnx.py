@@ -65,6 +65,16 @@ def test_an_export_computes_what_torch_computes(bundle: Path, exported: Path, si
     np.testing.assert_allclose(ours.act(images, proprio, TEXT), theirs.act(images, proprio, TEXT), atol=1e-4)
 
 
+def test_means_of_codes_and_digits_of_codes_are_exported_too(tmp_path: Path) -> None:
+    bundle = tmp_path / "soft.safetensors"
+    save_bundle(make_policy(name="soft", forward={"code_head": "levels", "codes": "soft"}), bundle)
+    export.main([str(bundle)])
+    policy, exported = load_policy(bundle), OnnxPolicy(bundle.with_suffix(".onnx"))
+    images, proprio = observation(3)
+    np.testing.assert_array_equal(policy.predict_codes(images, TEXT)[0], exported.predict_codes(images, TEXT)[0])
+    np.testing.assert_allclose(policy.act(images, proprio, TEXT), exported.act(images, proprio, TEXT), atol=1e-4)
+
+
 def test_a_wrong_draft_changes_no_code(exported: Path) -> None:
     policy = OnnxPolicy(exported)
     images, _ = observation(3)
