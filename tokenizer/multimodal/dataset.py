@@ -92,7 +92,9 @@ def check_store(store: TokenStore, config: MaskedModelConfig, modalities: Iterab
         if modality not in manifest["modalities"]:
             there = ", ".join(manifest["modalities"])
             raise UserError(f"{store.root} has no {modality}, only {there}; leave it out of modalities")
-        made = {"tok_rgb": manifest["image_ids"], "coords": manifest["bins"]}.get(modality.removesuffix("_next"))
+        made = {"tok_rgb": manifest["image_ids"], "coords": manifest["bins"], "codes": manifest.get("code_ids")}.get(
+            modality.removesuffix("_next")
+        )
         ids = config.ids[config.index(modality)]
         if made not in (None, ids):
             raise UserError(f"{store.root}: {modality} has {made} ids, the model {ids}; set ids as they are")
