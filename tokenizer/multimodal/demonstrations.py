@@ -57,5 +57,5 @@ class Demonstrations:
         def frames() -> np.ndarray:
             return self._readers.open(path).read(index, f"{VIEW}_rgb")
 
-        codes = self._codes and partial(self._codes.of, path, index)
+        codes = None if self._codes is None else partial(self._codes.of, path, index)
         return Video(name, frames, points, visible, reader.language, codes)

@@ -150,7 +150,7 @@ class Pipeline:
             all_tokens = coordinate_tokens(points, visible, canvas, name, self.options.bins)
             tokens[COORDS] = all_tokens[chosen]
         codes = None
-        if CODES in self.modalities and video.codes is not None:
+        if video.codes is not None and len(kept) > 1:
             codes = video.codes(np.array([number for number, _ in kept[:-1]], np.int64))
         pairs = []
         for place, ((reference, _), (successor, ssim)) in enumerate(pairwise(kept)):
