@@ -27,6 +27,7 @@ from tokenizer.multimodal.captions import LENGTH, Blip
 from tokenizer.multimodal.coordinates import BINS
 from tokenizer.multimodal.frame_pairs import THRESHOLD
 from tokenizer.multimodal.image_tokenizers import open_image_tokenizer
+from tokenizer.multimodal.motion_codes import MotionCodes
 from tokenizer.multimodal.pipeline import Pipeline, PipelineOptions
 from tokenizer.multimodal.sources import open_source
 from tokenizer.multimodal.store import TokenStore
@@ -50,7 +51,10 @@ def parser() -> cli.CommandParser:
         "--without", default="", metavar="NAMES", help="leave out coords, captions, or coords,captions"
     )
     command.add_argument("--split", choices=("video", "pair"), default="video", help="what is held out whole (video)")
-    DataRoots.add_options(command, tracks=False)
+    command.add_argument(
+        "--codes", type=Path, metavar="CHECKPOINT", help="track tokenizer: demonstrations get motion codes, too"
+    )
+    DataRoots.add_options(command)
     cli.add_device(command)
     return command
 
@@ -64,7 +68,8 @@ def main(argv: list[str]) -> None:
         caption_length=args.caption_length,
         bins=args.bins,
     )
-    source = open_source(args.videos, args.demos_root)
+    codes = MotionCodes(args.codes, args.videos, DataRoots.of_options(args), args.device) if args.codes else None
+    source = open_source(args.videos, args.demos_root, codes)
     images = open_image_tokenizer(args.images, getattr(torch, args.dtype), args.device)
     store = TokenStore(args.out)
     captioner = Blip(args.device) if args.captions == "blip" else None
@@ -74,7 +79,7 @@ def main(argv: list[str]) -> None:
         return track(names, "videos", console=console, disable=not console.is_terminal)
 
     started = time.perf_counter()
-    made = list(Pipeline(source, images, store, options, captioner).run(shown))
+    made = list(Pipeline(source, images, store, options, captioner, codes).run(shown))
     seconds = time.perf_counter() - started
     records = store.records().values()
     left_out = [record for record in records if record.left_out is not None]

@@ -18,12 +18,13 @@ from rich.progress import track
 
 from common import cli
 from common.files import replacing
-from tokenizer.multimodal.dataset import TokenDataset
+from tokenizer.multimodal.dataset import ALL, TokenDataset
 from tokenizer.multimodal.evaluation import generated, prediction
 from tokenizer.multimodal.generation import targets_of
 from tokenizer.multimodal.meaning import Meaning
 from tokenizer.multimodal.model import KIND, MaskedModel
 from tokenizer.multimodal.sampling import Sampling
+from tokenizer.multimodal.split import SPLITS
 from training import checkpoint
 
 
@@ -33,7 +34,7 @@ def parser() -> cli.CommandParser:
     command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a masked model")
     command.add_argument("tokens", type=Path, metavar="TOKENS", help="folder of tokens")
     command.add_argument("--images", required=True, metavar="TOKENIZER", help="image tokenizer that made the tokens")
-    command.add_argument("--split", choices=("train", "eval", "test"), default="test", help="default test")
+    command.add_argument("--split", choices=(*SPLITS, ALL), default="test", help="default test")
     command.add_argument(
         "--wanted", default="coords_next:10,tok_rgb_next:8", metavar="NAMES", help="name or name:steps"
     )

@@ -30,8 +30,8 @@ class TrainingConfig:
     lr: float = 1e-4
     lr_schedule: Literal["cosine", "warm_cosine", "linear_cosine"] | None = None
     """cosine: down to a hundredth at the end of whichever budget (epochs, steps, minutes) ends first; warm_cosine: up
-    from a hundredth over the warm-up steps, then down so; linear_cosine: up from 0, then down to min_lr. In a run
-    of no more steps than that the warm-up is a tenth of it"""
+    from a hundredth over the warm-up steps, then down so; linear_cosine: up from 0, then down to min_lr. A run
+    of no more steps than warm up never comes down"""
     min_lr: float = 0.0
     """with linear_cosine: what the rate falls to"""
     lr_milestones: tuple[int, ...] = ()

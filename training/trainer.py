@@ -114,12 +114,9 @@ class Trainer:
         c = self.config
         if c.lr_schedule in ("warm_cosine", "linear_cosine"):
             steps = self.max_steps or round(self.step / max(self.progress(), 1e-9))
-            warmup = c.warmup_steps
-            if self.max_steps is not None and self.max_steps <= warmup:  # the rate would never come down
-                warmup = self.max_steps // 10
             if c.lr_schedule == "warm_cosine":
-                return c.lr * warm_cosine(self.step, warmup, steps)
-            return c.lr * linear_cosine(self.step, warmup, steps, c.min_lr / c.lr)
+                return c.lr * warm_cosine(self.step, c.warmup_steps, steps)
+            return c.lr * linear_cosine(self.step, c.warmup_steps, steps, c.min_lr / c.lr)
         rate = c.lr * min(1.0, (self.step + 1) / (c.warmup_steps + 1))
         rate *= c.lr_gamma ** sum(self.step >= milestone for milestone in c.lr_milestones)
         if c.lr_schedule == "cosine":

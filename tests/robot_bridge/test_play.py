@@ -12,19 +12,21 @@ pytest.importorskip("robosuite")
 
 from common.errors import UserError
 from common.joint_map import JointMap
+from demos.forward_kinematics import forward_kinematics
 from demos.motion import make_motion
 from demos.motion_files import write_npy
 from robot_bridge import play
 from robot_bridge.config import CONFIGS, read_robot
 from robot_bridge.panda import HOME
 from robot_bridge.playing import simulator_joints, targets_of
+from sim import collect
 from tests.robot_bridge.processes import Bench
 from tests.robot_bridge.robots import IdealRobot
 from tests.tokenizer.joints.examples import motion as joint_motion
 from tests.tokenizer.joints.examples import train
 from tests.tokenizer.joints.test_train import MAP_23_TO_29
 from tokenizer.joints.clips import read_clips
-from tokenizer.joints.code_files import encoded, write_codes
+from tokenizer.joints.code_files import decode_file, encoded, write_codes
 from tokenizer.joints.model import JointTokenizer
 
 ARM = Path(__file__).parents[2] / "checkpoints" / "joints-arm.safetensors"
@@ -149,19 +151,23 @@ def test_a_motion_of_23_joints_plays_on_a_robot_of_29_inside_its_limits(tmp_path
 
 
 @pytest.mark.slow
-def test_the_twin_plays_what_a_tokenizer_rebuilds_to_its_end(tmp_path: Path) -> None:
-    bench, original = Bench(tmp_path), arm_motion(tmp_path)
-    tokenizer = JointTokenizer.load(ARM)
-    clip = read_clips(str(original), ".", tokenizer.config, tokenizer.frame_rate)[0]
+def test_a_new_demonstration_rebuilt_from_its_codes_ends_on_the_twin_where_it_did(tmp_path: Path) -> None:
+    command = ["--suite", "libero_object", "--tasks", "3", "--episodes", "1", "--seed", "4711", "--assets", "pack"]
+    assert collect.main([*command, "--out", str(tmp_path), "--image-size", "32", "--workers", "1"]) == 0
+    tokenizer, hand = JointTokenizer.load(ARM), forward_kinematics("panda", None)
+    clip = read_clips("[libero_object:traj1]", str(tmp_path / "demos"), tokenizer.config, tokenizer.frame_rate)[0]
     write_codes(tmp_path / "codes.json", tokenizer, ARM, [encoded(tokenizer, clip)])
+    (rebuilt,), _ = decode_file(tmp_path / "codes.json")
+    bench = Bench(tmp_path)
     try:
         bench.twin()
         played = bench.start("robot_bridge.play", str(tmp_path / "codes.json"), "--robot", str(bench.robot))
-        assert played.wait(60) == 0, played.err.text()
+        assert played.wait(90) == 0, played.err.text()
         report = played.report()
         assert report["motion"]["played"]
         assert report["motion"]["command_rad_max"] < 0.05  # limits changed next to nothing
-        assert report["motion"]["end_m"] < 0.01
+        off = np.linalg.norm(hand(rebuilt)[-1, -1] - hand(clip.motion)[-1, -1])
+        assert off + report["motion"]["end_m"] < 0.01
     finally:
         bench.close()
 

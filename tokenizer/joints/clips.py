@@ -75,7 +75,9 @@ class Windows:
                     f"shorter than the window of {size}; short_clips=pad lets it stand still at its end, or lower "
                     "window_size"
                 )
-            features = padded(clip.features, size, columns.stand_still)
+            # as it is encoded: what follows its end is a code of standing still
+            length = max(size, len(clip.features) + c.frames_per_code)
+            features = padded(clip.features, length, columns.stand_still)
             parts.append(features)
             starts.append(end + np.arange(len(features) - size + 1))
             end += len(features)

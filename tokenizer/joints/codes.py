@@ -29,9 +29,13 @@ def columns_of(tokenizer: JointTokenizer) -> Columns:
 
 
 def encode_clip(tokenizer: JointTokenizer, features: np.ndarray) -> Tensor:
-    """The codes (s,) or (s, layers) of a clip (t, d) in one piece; at its end it stands still up to a whole code."""
+    """The codes (s,) or (s, layers) of a clip (t, d) in one piece.
+
+    After its end it stands still up to a whole code, and for one code more: a frame lies between the codes around it,
+    so without one behind it the last would be rebuilt as the mean of those before.
+    """
     step = tokenizer.config.frames_per_code
-    whole = padded(features, -(-len(features) // step) * step, columns_of(tokenizer).stand_still)
+    whole = padded(features, (-(-len(features) // step) + 1) * step, columns_of(tokenizer).stand_still)
     return tokenizer.encode(_tensor(tokenizer, whole)[None])[0]
 
 

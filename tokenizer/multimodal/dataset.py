@@ -8,11 +8,15 @@ import numpy as np
 from common.errors import UserError
 from tokenizer.multimodal.captions import caption_tokens
 from tokenizer.multimodal.options import MaskedModelConfig
+from tokenizer.multimodal.split import SPLITS
 from tokenizer.multimodal.store import TokenStore, read_tokens
+
+ALL = "all"
+"""Instead of a split: all pairs, of videos that a model was not trained on."""
 
 
 class TokenDataset:
-    """The pairs of one split of stores, or ``limit`` of them, spread evenly.
+    """The pairs of one split of stores, or of ``ALL``; or ``limit`` of them, spread evenly.
 
     ``tokens`` has (n, length) of each modality of the model, ``pairs`` the store and the number of each row.
 
@@ -58,8 +62,8 @@ class TokenDataset:
     def _names(self, store: TokenStore, split: str) -> list[str]:
         if not store.is_split:
             raise UserError(f"{store.root} is not split; finish it with python -m tokenizer.encode_multimodal")
-        folder = store.root / split / self.config.modalities[0]
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        folders = [store.root / one / self.config.modalities[0] for one in (SPLITS if split == ALL else [split])]
+        return sorted(path.name for folder in folders if folder.is_dir() for path in folder.iterdir())
 
 
 def tokens_of(store: TokenStore, modality: str, pair: str, config: MaskedModelConfig) -> np.ndarray:
@@ -92,7 +96,9 @@ def check_store(store: TokenStore, config: MaskedModelConfig, modalities: Iterab
         if modality not in manifest["modalities"]:
             there = ", ".join(manifest["modalities"])
             raise UserError(f"{store.root} has no {modality}, only {there}; leave it out of modalities")
-        made = {"tok_rgb": manifest["image_ids"], "coords": manifest["bins"]}.get(modality.removesuffix("_next"))
+        made = {"tok_rgb": manifest["image_ids"], "coords": manifest["bins"], "codes": manifest.get("code_ids")}.get(
+            modality.removesuffix("_next")
+        )
         ids = config.ids[config.index(modality)]
         if made not in (None, ids):
             raise UserError(f"{store.root}: {modality} has {made} ids, the model {ids}; set ids as they are")

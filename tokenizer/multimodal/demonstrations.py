@@ -1,5 +1,6 @@
 """Our demonstrations as videos: the agent's view, the arm's points in it, and the instruction as caption."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from demos.cameras import ArmView
 from demos.hdf5 import DemoReader
 from demos.panda import ARM_LINES
 from demos.spec import chosen_episodes, parse_specs
+from tokenizer.multimodal.motion_codes import CODES, MotionCodes
 from tokenizer.multimodal.video import Video, fingerprint_of
 
 VIEW = "agentview"
@@ -20,9 +22,10 @@ class Demonstrations:
 
     kind = "demonstrations"
     lines: tuple[tuple[int, ...], ...] = ARM_LINES
-    modalities: tuple[str, ...] = ("coords", "captions")
 
-    def __init__(self, spec: str, root: Path):
+    def __init__(self, spec: str, root: Path, codes: MotionCodes | None = None):
+        self.modalities: tuple[str, ...] = ("coords", "captions", *([CODES] if codes else []))
+        self._codes = codes
         self._readers = OpenFiles(DemoReader, limit=16)
         self._episodes: dict[str, tuple[Path, int]] = {}
         for dataset in parse_specs(spec):
@@ -54,4 +57,5 @@ class Demonstrations:
         def frames() -> np.ndarray:
             return self._readers.open(path).read(index, f"{VIEW}_rgb")
 
-        return Video(name, frames, points, visible, reader.language)
+        codes = None if self._codes is None else partial(self._codes.of, path, index)
+        return Video(name, frames, points, visible, reader.language, codes)

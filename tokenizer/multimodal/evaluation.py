@@ -8,7 +8,7 @@ import torch
 from common.errors import UserError
 from tokenizer.multimodal.dataset import TokenDataset
 from tokenizer.multimodal.generation import Target
-from tokenizer.multimodal.masking import masked_batch
+from tokenizer.multimodal.masking import fixed_batch
 from tokenizer.multimodal.meaning import Meaning
 from tokenizer.multimodal.model import Loss, MaskedModel, by_modality, loss_of
 from tokenizer.multimodal.rollout import NEXT, roll_out
@@ -25,8 +25,7 @@ def prediction(model: MaskedModel, data: TokenDataset, seed: int = 0, shown: Sho
     """Loss (nats) and accuracy of each modality over all pairs; what is masked depends on ``seed`` alone."""
     sums, right, counts = (torch.zeros(len(model.config.modalities)) for _ in range(3))
     for rows in shown(_batches(len(data))):
-        rngs = [np.random.default_rng([seed, int(row)]) for row in rows]
-        batch = masked_batch(data[rows], model.config, rngs)
+        batch = fixed_batch(data[rows], model.config, seed, rows)
         found = loss_of(model, {name: values.to(model.pos_emb.device) for name, values in batch.items()})
         sums, right, counts = sums + found.sums.cpu(), right + found.right.cpu(), counts + found.counts.cpu()
     return by_modality(model.config, Loss(torch.zeros(()), sums, right, counts))

@@ -75,7 +75,8 @@ class FsqImageTokenizer(nn.Module):
 
     def __init__(self, config: ImageTokenizerConfig, name: str = "untrained"):
         super().__init__()
-        self.config, self.name = c, _ = config, name
+        self.config, self.name = config, name
+        c = config
         widths = [c.width // 2, *[c.width] * c.halvings]
         pixels, digits = 3 * _PATCH**2, len(c.levels)
         down: list[nn.Module] = [nn.PixelUnshuffle(_PATCH), nn.Conv2d(pixels, widths[0], 3, padding=1)]

@@ -1,4 +1,4 @@
-"""How an image tokenizer is trained: on distinct frames of videos, to give them back."""
+"""How an image tokenizer is trained: on frames of videos, to give them back."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ class ImageTraining(TrainingConfig):
 
     model: ImageTokenizerConfig = field(default_factory=ImageTokenizerConfig)
     images_per_video: int = 16
-    """distinct frames, spread evenly over each video; all are kept in memory, 0.2 MB each"""
+    """frames, spread evenly over each video; all are kept in memory, 0.2 MB each"""
     fit: Fit = "crop"
     batch_size: int = 16
     lr: float = 2e-3

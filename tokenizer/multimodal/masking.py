@@ -106,6 +106,13 @@ def masked(sample: Mapping[str, np.ndarray], draws: Draws, c: MaskedModelConfig)
     return found
 
 
+def fixed_batch(
+    samples: Mapping[str, np.ndarray], c: MaskedModelConfig, seed: int, rows: np.ndarray
+) -> dict[str, Tensor]:
+    """The same of samples to measure on: what is masked of each depends on ``seed`` and its row alone."""
+    return masked_batch(samples, c, [np.random.default_rng([seed, int(row)]) for row in rows])
+
+
 def masked_batch(
     samples: Mapping[str, np.ndarray], c: MaskedModelConfig, rngs: list[np.random.Generator]
 ) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from tokenizer.multimodal.captions import LENGTH, Captioner, caption_tokens
 from tokenizer.multimodal.coordinates import BINS, coordinate_tokens
 from tokenizer.multimodal.frame_pairs import THRESHOLD, Kept, distinct_frames
 from tokenizer.multimodal.image_tokenizers import ImageTokenizer
+from tokenizer.multimodal.motion_codes import CODES, MotionCodes
 from tokenizer.multimodal.store import CAPTIONS, Pair, TokenStore, VideoRecord
 from tokenizer.multimodal.video import Source, Video
 
@@ -55,12 +56,14 @@ class Pipeline:
         store: TokenStore,
         options: PipelineOptions | None = None,
         captioner: Captioner | None = None,
+        codes: MotionCodes | None = None,
     ):
         self.source, self.images, self.store, self.captioner = source, images, store, captioner
         self.options = o = options or PipelineOptions()
         known = {*source.modalities, *([CAPTIONS] if captioner else [])} - o.without
-        of_joints = (COORDS in known) * (COORDS, f"{COORDS}_next")
-        self.modalities = ("tok_rgb", "tok_rgb_next", *of_joints, *((CAPTIONS,) if CAPTIONS in known else ()))
+        of_frames = [name for name in ("tok_rgb", COORDS) if name == "tok_rgb" or name in known]
+        of_pairs = [name for name in (CAPTIONS, CODES) if name in known]
+        self.modalities = (*(name + end for name in of_frames for end in ("", "_next")), *of_pairs)
         store.write_manifest(
             {
                 "source": source.kind,
@@ -74,6 +77,8 @@ class Pipeline:
                 "captioner": captioner.name if captioner else "given" if CAPTIONS in known else None,
                 "caption_length": o.caption_length,
                 "bins": o.bins,
+                "track_tokenizer": codes.name if codes else None,
+                "code_ids": codes.ids if codes else None,
             }
         )
 
@@ -144,6 +149,9 @@ class Pipeline:
             # all are looked at before any is written: numbers of frames in errors are the video's
             all_tokens = coordinate_tokens(points, visible, canvas, name, self.options.bins)
             tokens[COORDS] = all_tokens[chosen]
+        codes = None
+        if video.codes is not None and len(kept) > 1:
+            codes = video.codes(np.array([number for number, _ in kept[:-1]], np.int64))
         pairs = []
         for place, ((reference, _), (successor, ssim)) in enumerate(pairwise(kept)):
             number = f"{first + place:06}"
@@ -152,6 +160,8 @@ class Pipeline:
                 values |= {modality: of_all[place], f"{modality}_next": of_all[place + 1]}
             if CAPTIONS in self.modalities:
                 values[CAPTIONS] = captions[place]
+            if codes is not None:
+                values[CODES] = codes[place]
             pairs.append(Pair(number, reference, successor, ssim, self.store.write(number, values)))
         size = (canvas.width, canvas.height)
         return VideoRecord(name, self.source.fingerprint(name), size, counted.count, tuple(pairs))

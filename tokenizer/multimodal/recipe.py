@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from tokenizer.multimodal.dataset import TokenDataset
-from tokenizer.multimodal.masking import masked_batch
+from tokenizer.multimodal.masking import fixed_batch, masked_batch
 from tokenizer.multimodal.model import KIND, Loss, MaskedModel, by_modality, loss_of
 from tokenizer.multimodal.options import MaskedModelConfig
 from tokenizer.multimodal.token_budget import TokenBudget
@@ -96,8 +96,7 @@ class MaskedRecipe(Recipe[MaskedTraining]):
     def measure(self, model: nn.Module, indices: np.ndarray, device: torch.device) -> Measures:
         """The loss, and of each modality sums and counts. What is masked is always the same of each sample."""
         assert isinstance(model, MaskedModel)
-        rngs = [np.random.default_rng([self.config.seed, int(index)]) for index in indices]
-        batch = masked_batch(self.validation[indices], self.config.model, rngs)
+        batch = fixed_batch(self.validation[indices], self.config.model, self.config.seed, indices)
         return loss_of(model, {name: values.to(device) for name, values in batch.items()})._asdict()
 
     def summarize(self, parts: list[Measures]) -> dict[str, float]:

@@ -118,15 +118,16 @@ class TokenStore:
 
     def append(self, record: VideoRecord) -> None:
         """Adds what became of a video, whose pairs are written."""
-        complete = self._lines.read_bytes() if self._lines.exists() else b""
         with open(self._lines, "ab") as file:
-            file.truncate(complete.rfind(b"\n") + 1)
             file.write(json.dumps(asdict(record)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def remove_unrecorded(self) -> None:
-        """Removes the pairs of a video that was being written when the writer died."""
+        """Removes the line and the pairs of a video that was being written when the writer died."""
+        if self._lines.exists():
+            complete = self._lines.read_bytes().rfind(b"\n") + 1
+            os.truncate(self._lines, complete)
         recorded = {pair.id for record in self.records().values() for pair in record.pairs}
         for modality in self.modalities:
             for folder in (self.root / modality).glob("[0-9]" * 6):
@@ -212,6 +213,9 @@ def digest(tokens: Tokens) -> str:
     """Of the content of a pair: 16 hex digits."""
     found = hashlib.sha256()
     for modality, values in sorted(tokens.items()):
-        data = values if isinstance(values, str) else f"{values.dtype}{values.shape}{values.tobytes().hex()}"
-        found.update(f"{modality}\0{data}\0".encode())
+        found.update(f"{modality}\0".encode())
+        if isinstance(values, str):
+            found.update(values.encode())
+        else:
+            found.update(f"{values.dtype}{values.shape}\0".encode() + values.tobytes())
     return found.hexdigest()[:16]

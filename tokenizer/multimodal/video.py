@@ -18,7 +18,7 @@ class Video:
     """One video, its frames not yet decoded.
 
     ``points`` (t, j, 2) x and y of joints in pixels, and ``visible`` (t, j) whether they are seen; ``caption`` what a
-    person says that it shows.
+    person says that it shows; ``codes`` gives the motion codes (n, s) that follow the frames of these numbers (n,).
     """
 
     name: str
@@ -26,6 +26,7 @@ class Video:
     points: np.ndarray | None = None
     visible: np.ndarray | None = None
     caption: str | None = None
+    codes: Callable[[np.ndarray], np.ndarray] | None = None
 
     def joints(self, count: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
         """``points`` and ``visible`` of a video that turned out to have ``count`` frames of this size.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -29,9 +30,7 @@ class VideoFolder:
             for name, suffix in there.items()
             if any(path.with_suffix(suffix).exists() for path in self._files.values())
         )
-        lines = folder / "lines.txt"
-        pairs = np.loadtxt(lines, dtype=np.int64, ndmin=2).tolist() if lines.exists() else []
-        self.lines: tuple[tuple[int, ...], ...] = tuple((a, b) for a, b in pairs)
+        self.lines: tuple[tuple[int, ...], ...] = _lines(folder / "lines.txt")
 
     def names(self) -> list[str]:
         return list(self._files)
@@ -46,14 +45,34 @@ class VideoFolder:
         points = visible = None
         if labels.exists():
             try:
-                with np.load(labels) as found:
+                with np.load(labels, allow_pickle=False) as found:
                     points, visible = found["points"].astype(np.float64), found["visible"] != 0
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
                 raise UserError(f"{labels} has no arrays points and visible ({error})") from None
             if points.ndim != 3 or points.shape[2] != 2 or visible.shape != points.shape[:2]:
                 raise UserError(f"{labels}: points {points.shape} must be (t, j, 2), visible {visible.shape} (t, j)")
-        caption = text.read_text().strip() if text.exists() else None
+        try:
+            caption = text.read_text(encoding="utf-8").strip() if text.exists() else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{text} is no text in UTF-8 ({error}); write it again") from None
         return Video(name, lambda: decoded(path), points, visible, caption)
+
+
+def _lines(path: Path) -> tuple[tuple[int, ...], ...]:
+    """Pairs of joints, one a line; none without the file.
+
+    Raises:
+        UserError: a line is something else.
+    """
+    if not path.exists():
+        return ()
+    try:
+        pairs = np.loadtxt(path, dtype=np.int64, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); write two numbers of joints on each line") from None
+    if pairs.size and (pairs.shape[1] != 2 or pairs.min() < 0):
+        raise UserError(f"{path}: each line must have two numbers of joints, from 0 on")
+    return tuple(map(tuple, pairs.tolist()))
 
 
 def decoded(path: Path) -> Iterator[np.ndarray]:
