@@ -1,5 +1,6 @@
 """Published files in and out again: nothing is lost on the way, and nothing in them is run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 from common.errors import UserError
 from policy import export_official, import_official, info
 from policy.bundle import save_bundle
+from policy.export_official import published_bundle
 from policy.import_official import convert
 from policy.load import bundle_config
 from tests.policy.test_published import Runs, vision  # noqa: F401 (a fixture)
@@ -43,6 +45,19 @@ def test_golden_bundle_imported_exported_and_imported_again_is_the_same(golden: 
     assert bundle_config(first) | {"name": ""} == bundle_config(second) | {"name": ""}
     weights = second.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in first.state_dict().items())
+
+
+@torch.no_grad()
+def test_golden_codes_that_there_are_not_stay_impossible_where_nothing_masks_them(golden: Path, tmp_path: Path) -> None:
+    policy = convert(golden / "bundle_gaussian.pt")
+    forward = policy.forward_dynamics
+    forward.config = replace(forward.config, mask_codes=True)
+    forward.unembed.masked = True  # type: ignore[assignment]
+    forward.unembed.bias[forward.quantize.num_codes :] = 1e3
+    torch.save(published_bundle(policy), tmp_path / "published.pt")
+    again = convert(tmp_path / "published.pt").forward_dynamics
+    condition = torch.randn(4, forward.trunk.length - forward.num_codes, forward.sos_token.shape[-1])
+    assert torch.equal(again.predict(condition), forward.predict(condition))
 
 
 def test_what_the_published_code_does_not_know_is_not_written(tmp_path: Path) -> None:
