@@ -110,6 +110,7 @@ class Pipeline:
     def run(self, each: Callable[[list[str]], Iterable[str]] = iter) -> Iterator[VideoRecord]:
         """Makes what is missing; ``each`` goes over the names of the videos, to show how far it is."""
         missing = self.missing()
+        self.store.remove_half_line()
         if not self.store.is_split:
             self.store.remove_unrecorded()
         records = self.store.records()

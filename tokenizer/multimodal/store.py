@@ -117,17 +117,19 @@ class TokenStore:
         return found
 
     def append(self, record: VideoRecord) -> None:
-        """Adds what became of a video, whose pairs are written."""
+        """Adds what became of a video, whose pairs are written; ``remove_half_line`` comes before the first."""
         with open(self._lines, "ab") as file:
             file.write(json.dumps(asdict(record)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
-    def remove_unrecorded(self) -> None:
-        """Removes the line and the pairs of a video that was being written when the writer died."""
+    def remove_half_line(self) -> None:
+        """Removes the line that was being written when the writer died, so that others may follow."""
         if self._lines.exists():
-            complete = self._lines.read_bytes().rfind(b"\n") + 1
-            os.truncate(self._lines, complete)
+            os.truncate(self._lines, self._lines.read_bytes().rfind(b"\n") + 1)
+
+    def remove_unrecorded(self) -> None:
+        """Removes the pairs of a video that was being written when the writer died."""
         recorded = {pair.id for record in self.records().values() for pair in record.pairs}
         for modality in self.modalities:
             for folder in (self.root / modality).glob("[0-9]" * 6):

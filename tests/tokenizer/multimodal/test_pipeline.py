@@ -191,6 +191,39 @@ def test_damaged_tokens_are_made_again_and_other_videos_are_not(tmp_path: Path, 
     assert untouched.stat().st_mtime_ns == changed
 
 
+def test_half_a_line_after_the_split_does_not_spoil_the_next(tmp_path: Path, images: Path) -> None:
+    folder, out = video_folder(tmp_path / "videos"), tmp_path / "tokens"
+    before = encode(folder, images, out).records()
+    (damaged,) = out.glob("*/tok_rgb/000001/tok_rgb.npy")
+    damaged.unlink()
+    with open(out / "videos.jsonl", "a") as lines:
+        lines.write('{"video": "0.m')
+    assert encode(folder, images, out).records() == before
+    assert damaged.exists()
+
+
+@pytest.mark.parametrize(("name", "content", "says"), [
+    ("1.npz", b"PK no archive", "no arrays points and visible"),
+    ("1.txt", b"\xff\xfe caption", "no text in UTF-8"),
+])  # fmt: skip
+def test_damaged_labels_and_captions_leave_out_one_video(
+    tmp_path: Path, images: Path, name: str, content: bytes, says: str
+) -> None:
+    folder = video_folder(tmp_path / "videos")
+    (folder / name).write_bytes(content)
+    records = encode(folder, images, tmp_path / "tokens").records()
+    assert [video for video, record in records.items() if record.left_out] == ["1.mp4"]
+    assert says in (records["1.mp4"].left_out or "")
+
+
+@pytest.mark.parametrize("text", ["0 1\n1 head\n", "0 1 2\n", "0 1\n2\n", "-1 2\n"])
+def test_lines_that_are_no_pairs_of_joints_are_refused(tmp_path: Path, images: Path, text: str) -> None:
+    folder = video_folder(tmp_path / "videos", 1)
+    (folder / "lines.txt").write_text(text)
+    with pytest.raises(UserError, match="two numbers of joints"):
+        encode(folder, images, tmp_path / "tokens")
+
+
 def test_tokens_of_two_kinds_do_not_mix(tmp_path: Path, images: Path) -> None:
     folder = video_folder(tmp_path / "videos", 2)
     encode(folder, images, tmp_path / "tokens")
