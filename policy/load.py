@@ -60,7 +60,7 @@ def usable_device(name: str | None = None) -> str:
         reason = str(error).splitlines()[0]
         there = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
         raise UserError(
-            f"cannot compute on the device {name!r} with torch {torch.__version__} ({reason}); use {there}"
+            f"cannot compute on the device {name!r} with torch {torch.__version__} ({reason}); use {there} (--device)"
         ) from error
     return name
 
