@@ -11,7 +11,6 @@ do not. Actions are measured by python -m sim.eval.
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +73,17 @@ def code_measures(
             decoded = tokenizer.decode_points(codes, points[:, :, :1])
             texts = [frames.texts[number] for number in batch["text_ids"]]
             text = model.text_encoder.prepare(texts).to(policy.device)
+            condition = model.encode(images, text)
             found = {
                 "decoded": metrics_beside_still(decoded, points, c.img_shape, c.views),
-                "predicted": forward_measures(model, tokenizer, images, text, points, code_indices),
+                "predicted": forward_measures(model, tokenizer, condition, points, code_indices),
             }
             if model.config.codes == "soft":
-                found["soft"] = soft_measures(model, tokenizer, images, text, points, code_indices)
+                found["soft"] = soft_measures(model, tokenizer, condition, points, code_indices)
             if draws is not None:
-                draw = partial(sample_measures, model, tokenizer, images, text, points)
-                found["best_sample"], found["mean_sample"] = draw(draws.sampling, draws.samples, generator)
+                found["best_sample"], found["mean_sample"] = sample_measures(
+                    model, tokenizer, condition, points, draws.sampling, draws.samples, generator
+                )
             for name, measures in found.items():
                 parts.setdefault(name, []).append((len(indices), measures))
     return {name: _mean(measures) for name, measures in parts.items()}

@@ -11,15 +11,14 @@ from tokenizer.tracks.model import MotionTokenizer
 
 @torch.no_grad()
 def forward_measures(
-    model: ForwardDynamics, tokenizer: MotionTokenizer, images: Tensor, text: Tensor, points: Tensor, codes: Tensor
+    model: ForwardDynamics, tokenizer: MotionTokenizer, condition: Tensor, points: Tensor, codes: Tensor
 ) -> dict[str, float]:
-    """Images (b, v, h, w, 3) in [0, 1], prepared text, true points (b, v, t, n, 2), their codes (b, s) -> measures.
+    """Condition tokens (b, c, dim), true points (b, v, t, n, 2), their codes (b, s) -> measures.
 
     ``loss`` and ``teacher_forced_code_accuracy`` are of each code when all true ones before it are given, which no
     policy has; ``greedy_code_accuracy``, that of each digit of a code, and the measures of tracks are of the codes that
     ``predict`` makes alone.
     """
-    condition = model.encode(images, text)
     logits = model.logits(condition, codes)
     predicted = model.predict(condition)
     digits_right = (model.quantize.digits(predicted) == model.quantize.digits(codes)).float().mean((0, 1))
@@ -34,13 +33,12 @@ def forward_measures(
 
 @torch.no_grad()
 def soft_measures(
-    model: ForwardDynamics, tokenizer: MotionTokenizer, images: Tensor, text: Tensor, points: Tensor, codes: Tensor
+    model: ForwardDynamics, tokenizer: MotionTokenizer, condition: Tensor, points: Tensor, codes: Tensor
 ) -> dict[str, float]:
     """The same of what is acted on where codes are soft: the mean of each code, all at once.
 
     ``loss`` and ``code_accuracy`` are of the distributions that the means are of.
     """
-    condition = model.encode(images, text)
     logits = model.logits(condition)
     return {
         "loss": model.unembed.loss(logits, codes).item(),
@@ -53,15 +51,14 @@ def soft_measures(
 def sample_measures(
     model: ForwardDynamics,
     tokenizer: MotionTokenizer,
-    images: Tensor,
-    text: Tensor,
+    condition: Tensor,
     points: Tensor,
     sampling: Sampling,
     samples: int,
     generator: torch.Generator,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Measures of tracks of the best (by squared error) of so many drawn predictions, and their mean over all."""
-    indices = model.predict(model.encode(images, text), sampling, generator, samples)
+    indices = model.predict(condition, sampling, generator, samples)
     all_points = points.repeat_interleave(samples, 0)
     drawn = tokenizer.decode_points(model.quantize.indices_to_codes(indices), all_points[:, :, :1])
     errors = (drawn - all_points).square().mean((1, 2, 3, 4)).view(-1, samples)

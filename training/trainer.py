@@ -76,7 +76,13 @@ class Trainer:
         state = self._saved_state() if config.resume else None
         if config.init_from and state is None:
             checkpoint.load_weights(recipe.model, checkpoint.read(config.init_from, recipe.kind))
-        optimizer = torch.optim.AdamW(recipe.parameter_groups(), config.lr, config.adam_betas)
+        optimizer = torch.optim.AdamW(
+            recipe.parameter_groups(),
+            config.lr,
+            config.adam_betas,
+            # fused: a sixth of the time; but it undoes float16's scaling of the loss only after gradients are clipped
+            fused=config.effective_precision != "16-mixed",
+        )
         self.average = copy.deepcopy(recipe.model).requires_grad_(False).eval() if config.ema else None
         if config.compile:
             recipe.model.compile()
@@ -170,10 +176,13 @@ class Trainer:
     def _batches(self) -> Iterator[Batch]:
         """Batches from the present step on, each loaded while the one before it is trained on."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
+        on_gpu = self.fabric.device.type == "cuda"
 
         def load(step: int) -> Batch:
             rng = np.random.default_rng([self.config.seed, step, rank])
-            return self.recipe.load(self.order(step)[rank::world], rng)
+            batch = self.recipe.load(self.order(step)[rank::world], rng)
+            # pinned memory is copied to a GPU while it computes
+            return {name: values.pin_memory() for name, values in batch.items()} if on_gpu else batch
 
         with ThreadPoolExecutor(1) as loader:
             step = self.step

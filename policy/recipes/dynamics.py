@@ -11,8 +11,9 @@ from demos.dataset import FrameDataset
 from policy import augment
 from policy.augment import AugmentConfig
 from policy.recipes.models import load_tokenizer
+from tokenizer.tracks.metrics import metrics_text, motion_explained
 from training.config import TrainingConfig
-from training.recipe import Recipe
+from training.recipe import Measures, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,14 @@ class DynamicsRecipe(Recipe[Config], Generic[Config, Data]):
     @abstractmethod
     def read(self, datasets: tuple[str, ...]) -> Data:
         """The data of some datasets, for training or for validation."""
+
+    def summarize(self, parts: list[Measures]) -> dict[str, float]:
+        measures = super().summarize(parts)
+        return measures | motion_explained(measures)
+
+    def tell(self, measures: dict[str, float], prefix: str = "") -> str:
+        """See ``metrics_text``; those of inverse dynamics alone have no tracks, and are a line."""
+        return metrics_text(measures, prefix)
 
     def built_on(self) -> dict[str, str]:
         return {"motion_tokenizer_checkpoint": self.tokenizer_checkpoint.digest}

@@ -16,7 +16,6 @@ from policy.recipes.code_cache import CodeCache, check_same_episodes
 from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
 from policy.recipes.models import load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
-from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
 from training.hydra_config import ConfigFiles
 from training.recipe import Batch, Measures
@@ -79,17 +78,17 @@ class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
         return ForwardData(frames, tracks, codes, prepare_texts(self.model.text_encoder, frames.texts, c.tracks_root))
 
     def load(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
-        data, strengths, indices = self.data, self.config.augment, self.frame_numbers[indices]
-        images = augment.move_and_soften(data.frames.frames_in_batch(indices)["images"], strengths, rng)
+        data, indices = self.data, self.frame_numbers[indices]
+        images = data.frames.images_in_batch(indices)
         return {
             "images": torch.from_numpy(images),
-            "jitter": torch.from_numpy(augment.jitter(len(indices), strengths, rng)),
+            **augment.draw(len(indices), images.shape[1], self.config.augment, rng),
             "text": data.texts[data.frames.text_ids(indices)],
             "codes": torch.from_numpy(data.codes[indices]).long(),
         }
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        images = augment.to_float(batch["images"], batch["jitter"], self.config.input_dtype)
+        images = augment.augmented(batch, self.config.input_dtype)
         loss, logits = self.model(images, batch["text"], batch["codes"])
         return loss, {
             "teacher_forced_code_accuracy": (self.model.unembed.likeliest(logits) == batch["codes"]).float().mean()
@@ -100,18 +99,11 @@ class ForwardRecipe(DynamicsRecipe[ForwardTraining, ForwardData]):
         assert isinstance(model, ForwardDynamics)
         self.tokenizer.to(device)
         data = self.validation_data
-        images = augment.to_float(torch.from_numpy(data.frames.frames_in_batch(indices)["images"]).to(device))
+        images = augment.to_float(torch.from_numpy(data.frames.images_in_batch(indices)).to(device))
         text = data.texts[data.frames.text_ids(indices)].to(device)
         codes = torch.from_numpy(data.codes[indices]).to(device).long()
-        points = torch.from_numpy(data.tracks.frames_in_batch(indices)["tracks"]).to(device)
-        return dict(forward_measures(model, self.tokenizer, images, text, points, codes))
-
-    def summarize(self, parts: list[Measures]) -> dict[str, float]:
-        measures = super().summarize(parts)
-        return measures | motion_explained(measures)
-
-    def tell(self, measures: dict[str, float], prefix: str = "") -> str:
-        return metrics_text(measures, prefix)
+        points = torch.from_numpy(data.tracks.tracks_in_batch(indices)).to(device)
+        return dict(forward_measures(model, self.tokenizer, model.encode(images, text), points, codes))
 
     def saved_config(self) -> dict[str, Any]:
         return {"model": self.model.config.to_dict(), "tokenizer": self.tokenizer.config.to_dict()}

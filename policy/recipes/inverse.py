@@ -128,8 +128,8 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         source = rng.integers(len(data.codes), size=len(indices))
         actions, mask = pad_actions(frames["actions"], frames["action_mask"], c.pad_actions)
         return {
-            "images": torch.from_numpy(augment.move_and_soften(frames["images"], c.augment, rng)),
-            "jitter": torch.from_numpy(augment.jitter(len(indices), c.augment, rng)),
+            "images": torch.from_numpy(frames["images"]),
+            **augment.draw(len(indices), frames["images"].shape[1], c.augment, rng),
             "text": data.texts[frames["text_ids"]],
             "proprio": torch.from_numpy(frames["proprio"]),
             "codes": torch.from_numpy(data.codes[source, indices]),
@@ -140,7 +140,7 @@ class InverseRecipe(DynamicsRecipe[InverseTraining, InverseData]):
         }
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        images = augment.to_float(batch["images"], batch["jitter"], self.config.input_dtype)
+        images = augment.augmented(batch, self.config.input_dtype)
         codes = self._code_vectors(batch["codes"]) * batch["keep_codes"][:, None, None]
         actions, mask = batch["actions"], batch["mask"]
         loss, predicted, waypoint_errors = self.model(

@@ -27,7 +27,6 @@ from policy.recipes.dynamics import DynamicsRecipe, DynamicsTraining
 from policy.recipes.models import load_pretrained_text, load_pretrained_vision, parameter_groups
 from policy.recipes.texts import prepare_texts, trained_embeddings
 from policy.text import T5Text
-from tokenizer.tracks.metrics import metrics_text, motion_explained
 from tokenizer.tracks.recipe import track_frames
 from training import checkpoint
 from training.hydra_config import ConfigFiles
@@ -179,12 +178,9 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
         c, data, indices = self.config, self.data, self.frame_numbers[indices]
         frames = data.frames.frames_in_batch(indices)
         actions, mask = pad_actions(frames["actions"], frames["action_mask"], c.pad_actions)
-        shifts, softened = augment.draw_moves(len(indices), frames["images"].shape[1], c.augment, rng)
         return {
             "images": torch.from_numpy(frames["images"]),
-            "shifts": shifts,
-            "softened": softened,
-            "jitter": torch.from_numpy(augment.jitter(len(indices), c.augment, rng)),
+            **augment.draw(len(indices), frames["images"].shape[1], c.augment, rng),
             "text": data.texts[frames["text_ids"]],
             "proprio": torch.from_numpy(frames["proprio"]),
             "codes": torch.from_numpy(data.codes[indices]).long(),
@@ -197,8 +193,7 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         c, forward = self.config, self.model.forward_dynamics
-        moved = augment.moved_and_softened(batch["images"], batch["shifts"], batch["softened"])
-        images = augment.to_float(moved, batch["jitter"], c.input_dtype)
+        images = augment.augmented(batch, c.input_dtype)
         tokens = forward.vision_encoder(images)
         condition = forward.condition(tokens, forward.text_encoder(batch["text"]))
         code_loss, logits, vectors = forward.losses(condition, batch["codes"])
@@ -232,9 +227,10 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
         images, text = augment.to_float(frames["images"]), data.texts[data.frames.text_ids(indices)].to(device)
         codes = torch.from_numpy(data.codes[indices]).to(device).long()
         points = torch.from_numpy(data.tracks.tracks_in_batch(indices)).to(device)
-        measures: Measures = dict(forward_measures(forward, model.motion_tokenizer, images, text, points, codes))
         tokens = forward.vision_encoder(images)
-        vectors = forward.act(forward.condition(tokens, forward.text_encoder(text)))
+        condition = forward.condition(tokens, forward.text_encoder(text))
+        measures: Measures = dict(forward_measures(forward, model.motion_tokenizer, condition, points, codes))
+        vectors = forward.act(condition)
         actions, mask = frames["actions"], frames["action_mask"]
         targets = (actions, mask.float(), data.waypoints[torch.from_numpy(indices)].to(device))
         observation = (images, text, frames["proprio"])
@@ -251,13 +247,6 @@ class JointRecipe(DynamicsRecipe[JointTraining, JointData]):
             **waypoint_measures(waypoint_errors),
             **measures,
         }
-
-    def summarize(self, parts: list[Measures]) -> dict[str, float]:
-        measures = super().summarize(parts)
-        return measures | motion_explained(measures)
-
-    def tell(self, measures: dict[str, float], prefix: str = "") -> str:
-        return metrics_text(measures, prefix)
 
     def saved_config(self) -> dict[str, Any]:
         return bundle_config(self.model)

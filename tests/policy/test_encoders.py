@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from policy.augment import OFF, AugmentConfig, jitter, shift, to_float
+from policy.augment import OFF, AugmentConfig, augmented, draw, shifted, softened
 from policy.known_instructions import KnownInstructions
 from policy.text import PreprocessedText, TextConfig, WordsEncoder, build_text_encoder
 from policy.vision import SmallEncoder, VisionConfig
@@ -110,18 +110,28 @@ def test_a_t5_of_any_width_makes_512_features(tmp_path: Path) -> None:
 
 
 def test_shifts_move_each_image_as_a_whole() -> None:
-    rows = np.arange(12, dtype=np.uint8)[:, None, None] + np.zeros((12, 10, 3), np.uint8)
-    images = np.broadcast_to(rows, (4, 2, 12, 10, 3))
-    shifted = shift(images, 2, np.random.default_rng(0))
-    steps = np.diff(shifted[..., 0].astype(int), axis=2)
-    assert set(np.unique(steps)) <= {0, 1}  # the border repeats
-    assert np.ptp(shifted[:, :, 5].astype(int) - 5) > 0
-    assert shift(images, 0, np.random.default_rng(0)) is images
+    rows = torch.arange(12, dtype=torch.uint8)[:, None, None].expand(4, 2, 12, 10, 3)
+    shifts = draw(4, 2, AugmentConfig(shift=2), np.random.default_rng(0))["shifts"]
+    assert set(shifts.flatten().tolist()) == {-2, -1, 0, 1, 2}
+    moved = shifted(rows, shifts).int()
+    assert set(moved.diff(dim=2).flatten().tolist()) == {0, 1}  # the border repeats
+    assert torch.equal(moved[:, :, 5, 0, 0] - 5, shifts[..., 0])
+    assert torch.equal(shifted(rows, torch.zeros(4, 2, 2, dtype=torch.long)), rows)
+
+
+def test_softened_samples_are_means_of_neighbours_and_the_others_stay() -> None:
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 2, 8, 8, 3), np.uint8))
+    soft = softened(images, torch.tensor([True, False]))
+    assert torch.equal(soft[1], images[1])
+    means = images[0].float().unfold(1, 2, 1).unfold(2, 2, 1).mean((-2, -1))
+    assert (soft[0, :, 1:, 1:] - means).abs().max() < 3  # each halving drops what is odd
 
 
 def test_jitter_of_strength_zero_only_scales() -> None:
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16, 1).expand(-1, -1, -1, -1, 3)
-    none = torch.from_numpy(jitter(1, OFF, np.random.default_rng(0)))
-    assert torch.allclose(to_float(images, none), images / 255, atol=1e-6)
-    some = to_float(images, torch.from_numpy(jitter(1, AugmentConfig(), np.random.default_rng(0))))
+    none = augmented({"images": images, **draw(1, 1, OFF, np.random.default_rng(0))})
+    assert torch.allclose(none, images / 255, atol=1e-6)
+    only_values = AugmentConfig(shift=0, soften=0.0)
+    some = augmented({"images": images, **draw(1, 1, only_values, np.random.default_rng(0))})
     assert 0 <= some.min() < some.max() <= 1
+    assert not torch.allclose(some, none)
