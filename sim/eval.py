@@ -34,6 +34,7 @@ from common.errors import UserError
 from common.files import check_writable
 from policy.runtimes.options import add_runtime_options, runtime_options
 from sim.evaluation import provenance
+from sim.evaluation.instruction_switch import InstructionSwitch
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
 from sim.evaluation.results import EvaluationSettings, Results
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OF_POLICIES = (
-    *("checkpoint", "replan", "ensemble", "blank_codes", "ar_sampling", "temperature"),
+    *("checkpoint", "replan", "ensemble", "blank_codes", "switch_instruction", "ar_sampling", "temperature"),
     *("device", "threads", "runtime", "precision", "compile"),
 )
 """Options that mean nothing to the expert."""
@@ -64,6 +65,7 @@ DECIDING = (
         "replan",
         "ensemble",
         "blank_codes",
+        "switch_instruction",
         "ar_sampling",
         "temperature",
     ),
@@ -120,6 +122,13 @@ def parser() -> argparse.ArgumentParser:
         "--blank-codes",
         action="store_true",
         help="hide the motion codes from the inverse model, to see whether it uses them",
+    )
+    how.add_argument(
+        "--switch-instruction",
+        type=InstructionSwitch.parse,
+        metavar="STEP:TASK",
+        help="tell the policy TASK's instruction from step STEP on, once the hand is free; success is then TASK's. For "
+        "tasks that share a scene, such as all of libero_goal; TASK itself is left out",
     )
     how.add_argument(
         "--ar-sampling",
@@ -193,8 +202,7 @@ def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     _check(options)
     suites = parse_suites(options.suite or ["libero_10"])
-    numbers = range(options.first, options.first + options.episodes)
-    selected = {(s, t, e) for s in suites for t in parse_tasks(options.tasks, s) for e in numbers}
+    selected = _selected(options, suites)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_LOGS)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
@@ -261,6 +269,17 @@ def main(argv: list[str]) -> int:
     return 1 if any(episode.error for episode in results.episodes.values()) else 0
 
 
+def _selected(options: argparse.Namespace, suites: Sequence[str]) -> set[tuple[str, int, int]]:
+    """The episodes that the command line asks for, by suite, task and number."""
+    numbers = range(options.first, options.first + options.episodes)
+    tasks = {suite: list(parse_tasks(options.tasks, suite)) for suite in suites}
+    if (switch := options.switch_instruction) is not None:
+        tasks = {suite: [task for task in chosen if task != switch.task] for suite, chosen in tasks.items()}
+        for suite, chosen in tasks.items():
+            switch.check(suite, chosen)
+    return {(suite, task, number) for suite, chosen in tasks.items() for task in chosen for number in numbers}
+
+
 def _in_order(episodes: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     """Suite, task and number, the suites in the benchmark's order."""
     return sorted(episodes, key=lambda key: (SUITES.index(key[0]), *key[1:]))
@@ -309,6 +328,7 @@ def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.
         seed=options.seed,
         execution=execution,
         blank_codes=options.blank_codes,
+        switch_instruction=None if options.switch_instruction is None else str(options.switch_instruction),
         ar_sampling=options.ar_sampling,
         temperature=options.temperature,
         max_steps=options.max_steps,
@@ -345,6 +365,7 @@ def _rules(
         replan=None if options.ensemble else options.replan,
         max_steps=options.max_steps,
         settle_steps=options.settle_steps,
+        switch=options.switch_instruction,
         video=options.video or ("all" if options.report else "none"),
         video_folder=out / "videos",
         poster_folder=out / "posters",

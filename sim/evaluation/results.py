@@ -68,6 +68,8 @@ class EvaluationSettings:
     """How codes are chosen: argmax, topk or topp."""
     temperature: float = 1.0
     """With which they are drawn, where they are."""
+    switch_instruction: str | None = None
+    """STEP:TASK where the policy is told another task's instruction from a step on, and that task decides."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from common.conventions import CONTROL_FREQUENCY, VIEWS
 from common.cores import pin
 from common.errors import UserError
 from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
+from sim.evaluation.instruction_switch import InstructionSwitch
 from sim.evaluation.results import EpisodeResult
+from sim.libero import benchmark
 from sim.pictures.poster import save_poster
 from sim.suites import MAX_STEPS
 
@@ -68,6 +70,7 @@ class Rules:
         video: which episodes are filmed, into ``video_folder``.
         poster_folder: where each episode leaves a picture of its end; ``None`` for no posters.
         video_size: side of each view in films (pixels, even); ``None`` for that of the images.
+        switch: tell the policy another task's instruction from some step on; ``None`` never to.
         views: what the policy sees, in its order; ``None`` for all.
         image_size, assets, fast_render: as ``LiberoEnv`` takes them.
     """
@@ -80,14 +83,15 @@ class Rules:
     video_folder: Path = Path("videos")
     poster_folder: Path | None = None
     video_size: int | None = None
+    switch: InstructionSwitch | None = None
     views: tuple[str, ...] | None = None
     image_size: int = 128
     assets: str | None = None
     fast_render: bool = False
 
     def step_limit(self, suite: str) -> int:
-        """Counted steps after which an episode has failed."""
-        return self.max_steps or MAX_STEPS[suite]
+        """Counted steps after which an episode has failed; those before the instruction changes come on top."""
+        return (self.max_steps or MAX_STEPS[suite]) + (self.switch.step if self.switch else 0)
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def play(
     """Play one episode.
 
     Args:
-        env: the job's task; its own step limit is not looked at.
+        env: the job's task, or the one that the rules switch to; its own step limit is not looked at.
         ask: gives a chunk ``(horizon, 7)`` for an observation; not called for the expert.
         tell: hears about an episode without its film, because that could not be written.
     """
@@ -173,13 +177,17 @@ def play(
     env.settle(rules.settle_steps)
     expert = _expert(env, job) if rules.expert else None
     chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
+    task, switch = benchmark.task(job.suite, job.task), rules.switch
+    told = task.language
     success, steps = False, 0
     with _Film(job, rules, tell) as film:
         while not success and steps < rules.step_limit(job.suite):
             observation = env.observe() if expert is None and chunks.due else None
             film.add(env, steps, observation)
             if observation is not None:
-                chunks.put(ask(_observation(env, observation, rules, steps)))
+                if switch is not None and switch.due(steps, observation["proprio"]):
+                    told, switch = env.task.language, None
+                chunks.put(ask(_observation(observation, told, rules, steps)))
             action = chunks.next() if expert is None else next(expert, None)
             if action is None:
                 break  # The expert has given up.
@@ -189,7 +197,7 @@ def play(
     _leave_poster(env, job, rules)
     wall_time = round(time.perf_counter() - started, 3)
     return EpisodeResult(
-        job.suite, job.task, env.task.name, job.episode, job.init_state, job.seed, success, steps, wall_time
+        job.suite, job.task, task.name, job.episode, job.init_state, job.seed, success, steps, wall_time
     )
 
 
@@ -212,9 +220,9 @@ def _leave_poster(env: "LiberoEnv", job: Job, rules: Rules) -> None:
             save_poster(np.concatenate(env.observe()["images"], axis=1), poster_path(rules.poster_folder, job.key))
 
 
-def _observation(env: "LiberoEnv", observation: dict[str, np.ndarray], rules: Rules, step: int) -> Observation:
+def _observation(observation: dict[str, np.ndarray], text: str, rules: Rules, step: int) -> Observation:
     seen = [VIEWS.index(view) for view in rules.views or VIEWS]
-    return Observation(observation["images"][seen], observation["proprio"], env.task.language, step)
+    return Observation(observation["images"][seen], observation["proprio"], text, step)
 
 
 def _ask(connection: Connection, observation: Observation) -> np.ndarray:
@@ -225,13 +233,12 @@ def _ask(connection: Connection, observation: Observation) -> np.ndarray:
 def _environment(env: "LiberoEnv | None", job: Job, rules: Rules) -> "LiberoEnv":
     from sim.libero.env import LiberoEnv
 
+    task = job.task if rules.switch is None else rules.switch.task
     if env is not None:
-        if (env.task.suite, env.task.index) == (job.suite, job.task):
+        if (env.task.suite, env.task.index) == (job.suite, task):
             return env
         env.close()
-    return LiberoEnv(
-        job.suite, job.task, assets=rules.assets, image_size=rules.image_size, fast_render=rules.fast_render
-    )
+    return LiberoEnv(job.suite, task, assets=rules.assets, image_size=rules.image_size, fast_render=rules.fast_render)
 
 
 def _expert(env: "LiberoEnv", job: Job) -> Iterator[np.ndarray]:

@@ -32,9 +32,11 @@ def header(results: Sequence[Results], names: Sequence[str]) -> str:
 def _evaluation(result: Results) -> str:
     settings, context = result.settings, result.context
     assets, versions = context.get("assets", {}), context.get("versions", {})
-    hidden = ", motion codes hidden" if settings.blank_codes else ""
+    changes = ", motion codes hidden" if settings.blank_codes else ""
+    if settings.switch_instruction is not None:
+        changes += f", instruction switched (step:task) {settings.switch_instruction}"
     facts = {
-        "policy": f"{settings.policy}{hidden}",
+        "policy": f"{settings.policy}{changes}",
         "execution": settings.execution,
         "date": _date(result),
         "episodes": str(len(result.episodes)),

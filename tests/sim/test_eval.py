@@ -42,6 +42,9 @@ from tests.sim.examples import save_untrained_bundle
         (["--replan", "4", "--ensemble"], "not allowed with"),
         (["--video-size", "255"], "--video-size: '255' is not an even number"),
         (["--policy", "random"], "unknown --policy 'random'"),
+        (["--switch-instruction", "soon"], "--switch-instruction: 'soon' is not STEP:TASK, for example 40:3"),
+        (["--switch-instruction", "40:3", "--tasks", "0"], "tasks 0 and 3 of libero_10 have different scenes"),
+        (["--switch-instruction", "40:30"], "unknown task 30 of libero_10"),
         (["--unheard-of"], "unrecognized arguments"),
     ],
 )
