@@ -14,7 +14,7 @@ from common.cores import cores_for
 from common.errors import UserError
 from sim.collection.merging import merge, merged_if_interrupted, unmerged
 from sim.collection.quota import Quota, next_quota
-from sim.collection.recording import CollectionSettings, Outcome, demo_path, record_episode
+from sim.collection.recording import CollectionSettings, Outcome, record_episode
 from sim.collection.worker_pools import submit, worker_pool, worker_pools
 from sim.libero import benchmark
 
@@ -31,7 +31,7 @@ def collect(
         UserError: the assets or a GL library are missing, or workers only die.
         OSError: the disk is full; what was collected before is kept.
     """
-    quotas = [Quota.resumed(settings.out, task, episodes, seed) for task in tasks]
+    quotas = [Quota.resumed(settings, task, episodes, seed) for task in tasks]
     console, cores = Console(), cores_for(workers)
     columns = (
         TextColumn("{task.description}"),
@@ -42,7 +42,7 @@ def collect(
         TimeRemainingColumn(),
     )
     with (
-        merged_if_interrupted(demo_path(settings.out, task.suite, task) for task in tasks),
+        merged_if_interrupted(settings.path(task) for task in tasks),
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
         worker_pools(cores) as pools,
     ):
@@ -93,7 +93,7 @@ def collect(
 
 def _merge(pool: ProcessPoolExecutor, settings: CollectionSettings, quota: Quota) -> None:
     """Merge the episodes of a task into its file, in a worker, if that has not been done."""
-    path = demo_path(settings.out, quota.task.suite, quota.task)
+    path = settings.path(quota.task)
     if unmerged(path).is_dir():
         submit(pool, merge, path).result()
 

@@ -5,11 +5,13 @@ episode goes on past success through release and retreat: LIBERO's predicates of
 the object, and a policy that has never seen a release never lets go.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from common.conventions import HORIZON
 from demos.hdf5 import Episode
 from demos.phases import PHASES, phase_numbers
 from demos.tracks import Tracks
@@ -51,7 +53,7 @@ class Take:
 
     states (T, s); actions (T, 7), what the expert wanted; executed (T, 7), the same with noise and pushes, clipped;
     phases (T,), numbers in ``demos.phases.PHASES``, where they are known; model, the MJCF of the episode with its
-    fixtures where they stand.
+    fixtures where they stand; taken_over, the step of the episode at which the expert took over from a policy, if so.
     """
 
     states: np.ndarray
@@ -61,23 +63,38 @@ class Take:
     success_step: int
     noise: float
     phases: np.ndarray | None = None
+    taken_over: int | None = None
 
 
-def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
-    """Let the expert play the episode that ``seed`` places afresh; ``None`` if it fails within the step limit."""
+Lead = Callable[[Callable[[], None], np.random.Generator], list[np.ndarray]]
+"""Plays the beginning of an episode, whose start its first argument goes back to; returns the actions."""
+
+
+def play(env: LiberoEnv, seed: int, disturbance: Disturbance, lead: Lead | None = None) -> Take | None:
+    """Let the expert play the episode that ``seed`` places afresh; ``None`` if it fails within the step limit.
+
+    Args:
+        lead: another that plays its beginning, which the take does not have; the expert then has the whole limit.
+    """
     rng = np.random.default_rng(seed)
-    env.restart(seed=seed)
-    start = env.state()
     joints = 1 + np.array(env.problem.robots[0]._ref_joint_pos_indexes)  # the first number of a state is the time
-    start[joints] += rng.normal(0.0, disturbance.start, len(joints))
-    env.set_state(start)
-    env.settle()
+    turned = rng.normal(0.0, disturbance.start, len(joints))
+
+    def begin() -> None:
+        env.restart(seed=seed)
+        start = env.state()
+        start[joints] += turned
+        env.set_state(start)
+        env.settle()
+
+    begin()
     noise = float(rng.uniform(0.0, disturbance.noise))
     high = env.problem.robots[0].controller.ee_pos[2] - 0.08
     push, push_left, began_high = np.zeros(3), 0, True
     model = env.mjcf()
+    led = [] if lead is None else lead(begin, rng)
     states, actions, played, phases, success_step = [], [], [], [], None
-    for action, phase in expert_moves(env, rng):
+    for action, phase in expert_moves(env, rng, led[-1] if led else None):
         states.append(env.state())
         actions.append(action)
         phases.append(phase)
@@ -98,10 +115,19 @@ def play(env: LiberoEnv, seed: int, disturbance: Disturbance) -> Take | None:
             return None
         if success_step is not None and len(actions) >= success_step + STEPS_AFTER_SUCCESS:
             break
-    if success_step is None:
+    if success_step is None or len(actions) < HORIZON:
         return None
-    numbers = phase_numbers(phases)
-    return Take(np.array(states), np.array(actions), np.array(played), model, success_step, noise, numbers)
+    taken_over = None if lead is None else len(led)
+    return Take(
+        np.array(states),
+        np.array(actions),
+        np.array(played),
+        model,
+        success_step,
+        noise,
+        phase_numbers(phases),
+        taken_over,
+    )
 
 
 def _push(disturbance: Disturbance, is_high: bool, rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -159,6 +185,7 @@ def render(env: LiberoEnv, take: Take, seed: int) -> tuple[Episode, dict[str, Tr
             "success_step": take.success_step,
             "model_file": take.model,
             **({} if take.phases is None else {"phase_names": ",".join(PHASES)}),
+            **({} if take.taken_over is None else {"takeover_step": take.taken_over}),
         },
     )
     return episode, {view: recorder.tracks() for view, recorder in recorders.items()}

@@ -1,14 +1,16 @@
 """Keeps count of a collection: what each task still needs, which seed comes next, and where a worker goes."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from sim.collection.recording import Outcome, demo_path, stored_seeds
+from sim.collection.recording import CollectionSettings, Outcome, stored_seeds
 from sim.libero import benchmark
 from sim.suites import SUITES
 
 MAX_FAILURES_IN_A_ROW = 20
 """A task on which the expert fails this often running is given up."""
+
+OF_TAKEOVERS = 500_000
+"""Added to the seeds of takeovers."""
 
 
 @dataclass
@@ -30,15 +32,18 @@ class Quota:
         return self.done + self.in_flight < self.wanted and self.failures_in_a_row < MAX_FAILURES_IN_A_ROW
 
     @classmethod
-    def resumed(cls, out: Path, task: benchmark.Task, wanted: int, seed: int) -> "Quota":
-        """The quota of a task as the files below ``out`` have it: goes on after the highest seed that was used.
+    def resumed(cls, settings: CollectionSettings, task: benchmark.Task, wanted: int, seed: int) -> "Quota":
+        """The quota of a task as its files have it: goes on after the highest seed that was used.
 
         Args:
             wanted: demonstrations in the end; more that are there already are kept.
-            seed: of the whole collection; every task has its own thousand below it.
+            seed: of the whole collection; every task has its own thousand below it, and another for takeovers, so that
+                a policy is never put where it was trained.
         """
         first = seed * 1_000_000 + SUITES.index(task.suite) * 100_000 + task.index * 1_000
-        used = [first if stored is None else stored for stored in stored_seeds(demo_path(out, task.suite, task))]
+        if settings.takeover is not None:
+            first += OF_TAKEOVERS
+        used = [first if stored is None else stored for stored in stored_seeds(settings.path(task))]
         return cls(task, max(wanted, len(used)), len(used), max(used, default=first - 1) + 1)
 
     def record(self, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from common.files import check_room
 from demos.hdf5 import DemoReader, DemoWriter, Episode
 from demos.tracks import Tracks, TrackWriter, track_folder
 from sim.collection.kept_environment import Rendering, header_of, kept_environment
+from sim.collection.takeover import Takeover, hand_over, opened
 from sim.libero import benchmark
 
 
@@ -23,12 +25,21 @@ class CollectionSettings:
         rendering: how it looks.
         noise: largest standard deviation of the noise on executed actions.
         pushes: push the hand off its way now and then.
+        takeover: the policy that plays the beginning of every episode, if one does.
+        dataset: name of the data set; that of the suite if absent, for takeovers with ``_takeover`` behind it.
     """
 
     out: Path
     rendering: Rendering
     noise: float
     pushes: bool
+    takeover: Takeover | None = None
+    dataset: str | None = None
+
+    def path(self, task: benchmark.Task) -> Path:
+        """Where the demonstrations of a task are written."""
+        own = task.suite if self.takeover is None else f"{task.suite}_takeover"
+        return demo_path(self.out, self.dataset or own, task)
 
 
 @dataclass(frozen=True)
@@ -61,17 +72,24 @@ def record_episode(settings: CollectionSettings, suite: str, index: int, seed: i
     from sim.collection import demonstrate
 
     started = time.perf_counter()
+    policy = None if settings.takeover is None else opened(settings.takeover)
     env = kept_environment(suite, index, settings.rendering)
     disturbance = demonstrate.Disturbance(noise=settings.noise)
     if not settings.pushes:
         disturbance = replace(disturbance, push_chance=0.0, nudge_chance=0.0)
-    take = demonstrate.play(env, seed, disturbance)
+    lead: demonstrate.Lead | None = None
+    if policy is not None and settings.takeover is not None:
+        lead = partial(hand_over, env, policy, settings.takeover.replan)
+    take = demonstrate.play(env, seed, disturbance, lead)
     if take is None:
         return Outcome(False, 0, time.perf_counter() - started)
-    path = demo_path(settings.out, suite, env.task)
+    path = settings.path(env.task)
     if seed in stored_seeds(path):
         return Outcome(True, len(take.actions), time.perf_counter() - started)
     episode, tracks = demonstrate.render(env, take, seed)
+    if policy is not None:
+        about = {"takeover_policy": policy.describe()["hash"]}
+        episode = replace(episode, attributes={**episode.attributes, **about})
     writer = DemoWriter(path, header_of(env))
     store_episode(writer, settings.out / "tracks", episode, tracks, env.image_size)
     return Outcome(True, len(episode), time.perf_counter() - started)

@@ -9,7 +9,7 @@ from collections.abc import Generator
 import numpy as np
 
 from demos.phases import WAIT
-from sim.experts.geometry import UP, gripper_frame, rotation_vector
+from sim.experts.geometry import DOWN, SIDEWAYS, UP, gripper_frame, rotation_vector
 from sim.experts.world import World
 
 Motion = Generator[np.ndarray, None, None]
@@ -19,6 +19,8 @@ TRANSLATION_GAIN = 15.0
 """Action per metre of position error: three quarters of the way per step, as 1 is 0.05 m."""
 MAX_ACTION_CHANGE = 0.3
 """Largest change of an arm action from one step to the next; keeps motions smooth."""
+LEVEL = 0.4
+"""A hand that leans by less than this (rad) is taken to be one that should hang straight down."""
 
 
 class Dropped(Exception):
@@ -26,15 +28,18 @@ class Dropped(Exception):
 
 
 class Arm:
-    """The servo and its state: target orientation, finger command, last action, and the phase of its work."""
+    """The servo and its state: target orientation, finger command, last action, and the phase of its work.
 
-    def __init__(self, world: World) -> None:
+    Args:
+        last: the action ``(7,)`` that was played last, from which the arm goes on; none for an arm at rest.
+    """
+
+    def __init__(self, world: World, last: np.ndarray | None = None) -> None:
         self.world = world
-        self.fingers = OPEN
+        self.fingers = OPEN if last is None or last[6] < 0 else CLOSED
         self.phase = WAIT
         self.rotation = world.gripper_rotation
-        self._home_axis = world.gripper_rotation[:, 0]
-        self._last = np.zeros(6)
+        self._last = np.zeros(6) if last is None else np.clip(last[:6], -1.0, 1.0)
 
     @property
     def position(self) -> np.ndarray:
@@ -43,13 +48,23 @@ class Arm:
 
     def facing(self, closing: np.ndarray) -> np.ndarray:
         """``closing`` or its opposite, whichever needs less turning and keeps the wrist away from its limit."""
-        reference = self._home_axis + 0.35 * self.world.gripper_rotation[:, 0]
+        reference = SIDEWAYS + 0.35 * self.world.gripper_rotation[:, 0]
         return closing if closing @ reference >= 0 else -closing
 
     def nearest_frame(self, closing: np.ndarray, approach: np.ndarray) -> np.ndarray:
         """Of the two gripper frames that close along ``closing``, the one nearer to the present orientation."""
         frames = (gripper_frame(closing, approach), gripper_frame(-closing, approach))
         return min(frames, key=lambda frame: np.linalg.norm(rotation_vector(frame @ self.world.gripper_rotation.T)))
+
+    def at(self, position: np.ndarray, frame: np.ndarray, tolerance: float, turn_tolerance: float = 0.4) -> bool:
+        """Whether the hand is within the tolerances (m, rad) of a pose."""
+        turn = rotation_vector(frame @ self.world.gripper_rotation.T)
+        return bool(np.linalg.norm(position - self.position) < tolerance and np.linalg.norm(turn) < turn_tolerance)
+
+    def level(self) -> np.ndarray:
+        """The present gripper frame, pointing straight down if it nearly does (by ``LEVEL``)."""
+        frame = self.world.gripper_rotation
+        return gripper_frame(frame[:, 0]) if frame[:, 2] @ DOWN > np.cos(LEVEL) else frame
 
     def servo(
         self,

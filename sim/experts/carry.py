@@ -1,10 +1,15 @@
-"""Picking up and putting down: the two skills most tasks are made of."""
+"""Picking up and putting down: the two skills most tasks are made of.
+
+Both go on from wherever another has left the hand: above its grasp, or with an object in it.
+"""
+
+from contextlib import suppress
 
 import numpy as np
 
 from sim.experts.arm import CLOSED, OPEN, Arm, Dropped, Motion
-from sim.experts.geometry import UP, Unreachable, about_z, gripper_frame
-from sim.experts.grasps import Grasp, grasps
+from sim.experts.geometry import UP, Unreachable, about_z, gripper_frame, rotation_vector
+from sim.experts.grasps import FINGER_OPENING, Grasp, grasps
 from sim.experts.world import World
 
 EASY_REACH = 0.5
@@ -15,6 +20,9 @@ SLIP = 0.02
 """How much nearer or farther (m) an object may be after the first 6 cm of lifting and still count as held."""
 STANDOFF, ARRIVAL = 0.09, 0.14
 """How far before the grasp (m) the hand lines up, and at most how far above it the hand arrives before that."""
+
+CLEAR = 0.02
+"""How far (m) fingertips stay above what is near, before the hand moves sideways."""
 
 
 def pick(
@@ -30,6 +38,8 @@ def pick(
 ) -> Motion:
     """Grasp an object and lift it by ``lift`` m; a failed grasp is tried again elsewhere on the object.
 
+    An object that is in the hand already, and held well enough, is only lifted, and one in the air not even that.
+
     Args:
         along, destination: see ``grasps``.
         grasp: use this grasp instead of searching one.
@@ -37,16 +47,25 @@ def pick(
     Raises:
         Unreachable: no try lifted the object.
     """
-    used = 0
+    used, held = 0, world.held()
+    if held is not None and not (held == name and _held_well(arm, along, grasp)):
+        yield from put_down(world, arm, held)
+        held = None
     for _ in range(tries):
-        if grasp is not None:
-            chosen, frame = grasp, gripper_frame(arm.facing(grasp.closing), grasp.approach)
+        if held == name:
+            arm.rotation = frame = arm.level()
+            arm.fingers, held = CLOSED, None
+            if world.airborne(name):
+                return
         else:
-            chosen, frame, used = _reachable(world, arm, name, along, destination, used)
-        arm.phase = "reach"
-        yield from _approach(arm, chosen, frame, searched=grasp is None)
-        arm.phase = "grasp"
-        yield from arm.grip(CLOSED, 11)
+            if grasp is not None:
+                chosen, frame = grasp, gripper_frame(arm.facing(grasp.closing), grasp.approach)
+            else:
+                chosen, frame, used = _reachable(world, arm, name, along, destination, used)
+            arm.phase = "reach"
+            yield from _approach(world, arm, chosen, frame, searched=grasp is None)
+            arm.phase = "grasp"
+            yield from arm.grip(CLOSED, 11)
         arm.phase = "carry"
         start, apart = arm.position, _distance(world, arm, name)
         yield from arm.move(start + 0.06 * UP, frame, tolerance=0.015, speed=0.6)
@@ -59,6 +78,40 @@ def pick(
         yield from arm.grip(OPEN, 6)
         yield from arm.rise(0.1)
     raise Unreachable(f"could not lift {name} in {tries} tries")
+
+
+def _held_well(arm: Arm, along: np.ndarray | None, grasp: Grasp | None) -> bool:
+    """Whether the hand holds an object as ``pick`` would have been asked to grasp it."""
+    if grasp is not None:
+        frame = arm.nearest_frame(grasp.closing, grasp.approach)
+        return arm.at(grasp.position, frame, 0.03)
+    return along is None or abs(arm.world.gripper_rotation[:, 0] @ along) > 0.7
+
+
+def put_down(world: World, arm: Arm, name: str) -> Motion:
+    """Rid the hand of an object: where it is if it stands there or belongs there, else on a free place of the table."""
+    belongs = any(world.holds(goal) for goal in world.goals if goal[1] == name)
+    if world.airborne(name) and not belongs:
+        arm.fingers, arm.rotation = CLOSED, arm.level()
+        with suppress(Dropped):
+            yield from _carry(world, arm, name, world.free_place(name), 0.08, 0.0, 0.004, 0.5)
+    yield from _let_go(arm)
+
+
+def empty_hand(world: World, arm: Arm) -> Motion:
+    """Put down what the hand holds, if it holds something."""
+    held = world.held()
+    if held is not None:
+        yield from put_down(world, arm, held)
+
+
+def come_clear(world: World, arm: Arm) -> Motion:
+    """Draw the hand out from among things, backwards, until its fingertips are above all that is near."""
+    if world.gripper_rotation[2, 2] > -0.8 and world.height_near(arm.position) > arm.position[2] - CLEAR:
+        yield from arm.move(arm.position - world.gripper_rotation[:, 2] * 0.1, tolerance=0.03)
+    lacking = world.height_near(arm.position) + 2 * CLEAR - arm.position[2]
+    if lacking > 0:
+        yield from arm.rise(min(lacking, 0.2), tolerance=0.015)
 
 
 def _distance(world: World, arm: Arm, name: str) -> float:
@@ -95,10 +148,14 @@ def _comfort(world: World, position: np.ndarray, frame: np.ndarray) -> float:
     return worst
 
 
-def _approach(arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Motion:
+def _approach(world: World, arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Motion:
     standoff = grasp.position - grasp.approach * STANDOFF
+    opening, arm.fingers = world.finger_opening, OPEN
+    if opening > FINGER_OPENING and _lined_up(arm, grasp, frame):
+        yield from arm.move(grasp.position, frame, tolerance=0.004, turn_tolerance=0.06, speed=0.5, stall=8)
+        return
+    yield from come_clear(world, arm)
     height = arm.position[2]
-    arm.fingers = OPEN
     if grasp.approach[2] < -0.9:
         above = max(standoff[2] + 0.02, min(height, grasp.position[2] + ARRIVAL))
         yield from arm.move([standoff[0], standoff[1], above], frame, tolerance=0.03, turn_tolerance=0.3)
@@ -107,6 +164,15 @@ def _approach(arm: Arm, grasp: Grasp, frame: np.ndarray, searched: bool) -> Moti
         yield from arm.move([far[0], far[1], max(far[2], height)], frame, tolerance=0.04, turn_tolerance=0.3)
     yield from arm.move(standoff, frame, tolerance=0.01)
     yield from arm.move(grasp.position, frame, tolerance=0.004, turn_tolerance=0.06, speed=0.5, stall=8)
+
+
+def _lined_up(arm: Arm, grasp: Grasp, frame: np.ndarray) -> bool:
+    """Whether the hand is between standoff and grasp, and needs only to go on."""
+    offset = grasp.position - arm.position
+    ahead = float(offset @ grasp.approach)
+    aside = float(np.linalg.norm(offset - ahead * grasp.approach))
+    turn = float(np.linalg.norm(rotation_vector(frame @ arm.world.gripper_rotation.T)))
+    return -0.01 < ahead < STANDOFF + 0.01 and aside < 0.012 + 0.15 * max(ahead, 0.0) and turn < 0.3
 
 
 def place(
@@ -139,11 +205,15 @@ def place(
             yield from arm.rise(0.05)
             yield from pick(world, arm, name)
             continue
-        arm.phase = "retreat"
-        yield from arm.grip(OPEN, 8)
-        yield from arm.move(arm.position - arm.rotation[:, 2] * retreat, tolerance=0.03, speed=0.8)
+        yield from _let_go(arm, retreat)
         return
     raise Unreachable(f"dropped {name} three times")
+
+
+def _let_go(arm: Arm, retreat: float = 0.10) -> Motion:
+    arm.phase = "retreat"
+    yield from arm.grip(OPEN, 8)
+    yield from arm.move(arm.position - arm.rotation[:, 2] * retreat, tolerance=0.03, speed=0.8)
 
 
 def _carry(

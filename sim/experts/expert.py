@@ -5,15 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from demos.phases import WAIT
-from sim.experts.arm import Arm, Dropped, Motion
-from sim.experts.carry import pick, place
+from sim.experts.arm import CLOSED, Arm, Dropped, Motion
+from sim.experts.carry import empty_hand, pick, place, put_down
 from sim.experts.fixture_skills import close_door, close_drawer, into_microwave, open_drawer, push_plate, turn_knob
 from sim.experts.geometry import UP, Unreachable, axis_difference
 from sim.experts.grasps import RECIPES, rim_center
 from sim.experts.world import World
 from sim.libero.env import LiberoEnv
 
-_ORDER = {"turnon": 0, "open": 1, "close": 3}
+_ORDER = {"open": 0, "held": 1, "turnon": 2, "close": 4}
+FINGERS_AT_REST = 0.002
+"""Fingers that come nearer to each other by less than this (m a step) have closed."""
 ATTEMPTS = 3
 """How often the expert goes over goals that do not hold yet."""
 
@@ -31,20 +33,46 @@ def expert_actions(env: LiberoEnv, rng: np.random.Generator) -> Iterator[np.ndar
     return (action for action, _ in expert_moves(env, rng))
 
 
-def expert_moves(env: LiberoEnv, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, str]]:
-    """``expert_actions`` with the phase of its work that each action belongs to, one of ``demos.phases``."""
+def expert_moves(
+    env: LiberoEnv, rng: np.random.Generator, last: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, str]]:
+    """``expert_actions`` with the phase of its work that each action belongs to, one of ``demos.phases``.
+
+    Args:
+        last: the action that another has just played, ``(7,)``, if the expert takes over in the middle of an episode:
+            it goes on from there without a pause.
+    """
     world = World(env)
-    arm = Arm(world)
-    for action in _serve_all(world, arm, rng):
-        yield action, arm.phase
+    arm = Arm(world, last)
+    begin = _begin(world, arm, rng) if last is None else _take_over(world, arm)
+    for motion in (begin, _serve_all(world, arm)):
+        for action in motion:
+            yield action, arm.phase
 
 
-def _serve_all(world: World, arm: Arm, rng: np.random.Generator) -> Motion:
+def _begin(world: World, arm: Arm, rng: np.random.Generator) -> Motion:
     yield from _wait_for_rest(world, arm)
     yield from arm.wait(int(rng.integers(0, 4)))
+
+
+def _take_over(world: World, arm: Arm) -> Motion:
+    """Let fingers close that are closing, then see what they hold."""
+    if arm.fingers == CLOSED:
+        arm.phase, before = "grasp", np.inf
+        for _ in range(8):
+            if world.held() or before - world.finger_opening < FINGERS_AT_REST:
+                break
+            before = world.finger_opening
+            yield from arm.wait(1)
+        arm.phase = WAIT
+    yield from _wait_for_rest(world, arm)
+
+
+def _serve_all(world: World, arm: Arm) -> Motion:
     for _ in range(ATTEMPTS):
-        unmet = sorted((goal for goal in world.goals if not world.holds(goal)), key=lambda goal: _ORDER.get(goal[0], 2))
+        unmet = sorted((goal for goal in world.goals if not world.holds(goal)), key=lambda goal: _rank(goal, world))
         if not unmet:
+            yield from empty_hand(world, arm)
             return
         for goal in unmet:
             if world.holds(goal):
@@ -58,16 +86,24 @@ def _serve_all(world: World, arm: Arm, rng: np.random.Generator) -> Motion:
     yield from arm.wait(10)
 
 
+def _rank(goal: tuple[str, ...], world: World) -> int:
+    """What is served first has the lowest: an object that is in the hand comes before most others."""
+    in_hand = goal[0] in ("in", "on") and goal[1] == world.held()
+    return _ORDER["held"] if in_hand else _ORDER.get(goal[0], 3)
+
+
 def _wait_for_rest(world: World, arm: Arm, speed: float = 0.02, max_steps: int = 20) -> Motion:
     """Hold still until no object moves faster than ``speed`` (m/s): fresh placements begin in the air."""
     for _ in range(max_steps):
-        if world.fastest_object() < speed:
+        if world.fastest_object(excluding=world.held()) < speed:
             return
         yield from arm.wait(1)
 
 
 def _serve(world: World, arm: Arm, goal: tuple[str, ...]) -> Motion:
     predicate, name, *rest = goal
+    if (held := world.held()) is not None and not (held == name and predicate in ("in", "on")):
+        yield from put_down(world, arm, held)
     if predicate == "turnon":
         yield from turn_knob(world, arm, name)
     elif predicate == "open":

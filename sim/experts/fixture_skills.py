@@ -3,19 +3,19 @@
 import numpy as np
 
 from sim.experts.arm import CLOSED, OPEN, Arm, Motion
-from sim.experts.carry import pick
-from sim.experts.geometry import UP, about_z, gripper_frame, sideways, tilted
+from sim.experts.carry import come_clear, empty_hand, pick
+from sim.experts.geometry import SIDEWAYS, UP, about_z, gripper_frame, sideways, tilted
 from sim.experts.grasps import Grasp
 from sim.experts.world import World
 
-SIDEWAYS = np.array([0.0, 1.0, 0.0])
-"""Closing axis of the arm's home orientation."""
 PULL = 0.02
 """How fast (m a step) a drawer is pulled."""
 SLIPPED = 0.03
 """How far (m) a hand comes ahead of the drawer that it pulls when its fingers have slipped off the handle."""
 NEARLY_OPEN = 0.01
 """A drawer that lacks this much (m) is not pulled again."""
+AT_WORK = 0.05
+"""How near (m) a hand that took over is to where it would begin to push, to push at once."""
 
 
 def turn_knob(world: World, arm: Arm, stove: str) -> Motion:
@@ -26,12 +26,14 @@ def turn_knob(world: World, arm: Arm, stove: str) -> Motion:
     knob = origin + bar @ np.array([-0.0174, 0.0014, 0.0])
     knob[2] = origin[2] + 0.035
     frame = gripper_frame(arm.facing(bar @ SIDEWAYS))
-    arm.phase, arm.fingers = "reach", OPEN
-    yield from arm.move(knob + 0.12 * UP, frame, tolerance=0.03, turn_tolerance=0.3)
-    yield from arm.move(knob + 0.05 * UP, tolerance=0.01)
-    yield from arm.move(knob, tolerance=0.005, speed=0.4)
-    arm.phase = "grasp"
-    yield from arm.grip(CLOSED, 10)
+    if not world.grips(stove):
+        arm.phase, arm.fingers = "reach", OPEN
+        yield from come_clear(world, arm)
+        yield from arm.move(knob + 0.12 * UP, frame, tolerance=0.03, turn_tolerance=0.3)
+        yield from arm.move(knob + 0.05 * UP, tolerance=0.01)
+        yield from arm.move(knob, tolerance=0.005, speed=0.4)
+        arm.phase = "grasp"
+        yield from arm.grip(CLOSED, 10)
     arm.phase, offset = "turn", arm.position - origin
     for step in range(60):
         turn = about_z(min(0.04 * (step + 1), 1.2))
@@ -49,21 +51,24 @@ def open_drawer(world: World, arm: Arm, region: str, until: float = -0.155, trie
 
     Fingers that slip off the handle take it again where it is then.
     """
-    _, outward = _drawer_handle(world, region)
-    joint = world.first_joint(region)
+    yield from empty_hand(world, arm)
+    parent, (_, outward) = world.parent(region), _drawer_handle(world, region)
+    joint, drawer = world.first_joint(region), _drawer(world, region)
     approach = tilted(outward, 85 if "middle" in region else 75)
     frame = arm.nearest_frame(UP - approach * approach[2], approach)
     for attempt in range(tries):
-        handle, _ = _drawer_handle(world, region)
-        standoff = handle - approach * 0.10
-        arm.phase, arm.fingers = "reach", OPEN
-        if attempt == 0:
-            above = [standoff[0], standoff[1], max(arm.position[2], standoff[2])]
-            yield from arm.move(above, frame, tolerance=0.04, turn_tolerance=0.4)
-        yield from arm.move(standoff, tolerance=0.01, turn_tolerance=0.1)
-        yield from arm.move(handle, tolerance=0.005, speed=0.6, stall=5)
-        arm.phase = "grasp"
-        yield from arm.grip(CLOSED, 8)
+        if not world.grips(parent, drawer):
+            handle, _ = _drawer_handle(world, region)
+            standoff = handle - approach * 0.10
+            arm.phase, arm.fingers = "reach", OPEN
+            if attempt == 0:
+                yield from come_clear(world, arm)
+                above = [standoff[0], standoff[1], max(arm.position[2], standoff[2])]
+                yield from arm.move(above, frame, tolerance=0.04, turn_tolerance=0.4)
+            yield from arm.move(standoff, tolerance=0.01, turn_tolerance=0.1)
+            yield from arm.move(handle, tolerance=0.005, speed=0.6, stall=5)
+            arm.phase = "grasp"
+            yield from arm.grip(CLOSED, 8)
         arm.phase, start, opening = "open", arm.position, world.joint(joint)
         for step in range(90):
             yield from arm.servo(start + outward * min(PULL * (step + 2), 0.2), frame, 0.8)
@@ -88,10 +93,11 @@ def close_drawer(world: World, arm: Arm, region: str) -> Motion:
     before = handle + outward * 0.03
     before[2] = max(handle[2] - 0.002, world.position(parent)[2] + 0.02)
     arm.phase, arm.fingers = "reach", CLOSED
-    here = arm.position
-    yield from arm.move([here[0], here[1], max(here[2], before[2] + 0.15)], tolerance=0.04)
-    yield from arm.move(before + outward * 0.05 + 0.15 * UP, frame, tolerance=0.03, turn_tolerance=0.3)
-    yield from arm.move(before, tolerance=0.02)
+    if not arm.at(before, frame, AT_WORK):
+        here = arm.position
+        yield from arm.move([here[0], here[1], max(here[2], before[2] + 0.15)], tolerance=0.04)
+        yield from arm.move(before + outward * 0.05 + 0.15 * UP, frame, tolerance=0.03, turn_tolerance=0.3)
+        yield from arm.move(before, tolerance=0.02)
     arm.phase, start = "close", arm.position
     for step in range(120):
         yield from arm.servo(start - outward * min(0.006 * step + 0.01, 0.32), frame, 0.6)
@@ -101,12 +107,16 @@ def close_drawer(world: World, arm: Arm, region: str) -> Motion:
     yield from arm.move(arm.position + outward * 0.06, tolerance=0.03)
 
 
+def _drawer(world: World, region: str) -> str:
+    """The body of the drawer that a region is in."""
+    return world.part(world.parent(region), f"cabinet_{region.split('_')[-2]}")
+
+
 def _drawer_handle(world: World, region: str) -> tuple[np.ndarray, np.ndarray]:
     """Centre of a drawer's handle and the direction in which it opens."""
     parent = world.parent(region)
     rotation = world.rotation(parent)
-    level = region.split("_")[-2]
-    points = world.points(parent, world.part(parent, f"cabinet_{level}"))
+    points = world.points(parent, _drawer(world, region))
     depth = ((points - world.position(parent)) @ rotation)[:, 1]
     front = points[depth < depth.min() + 0.02]
     return (front.max(axis=0) + front.min(axis=0)) / 2, -rotation[:, 1]
@@ -134,10 +144,11 @@ def close_door(world: World, arm: Arm, microwave: str) -> Motion:
     height, high = door.anchor[2] + 0.03, origin[2] + 0.28
     arm.phase, arm.fingers = "reach", CLOSED
     outside = door.point(world.joint(door.joint), 0.20, -0.10, height)
-    here = arm.position
-    yield from arm.move([here[0], here[1], max(here[2], high)], tolerance=0.04)
-    yield from arm.move([outside[0] - 0.02, outside[1], high], frame, tolerance=0.03, turn_tolerance=0.3)
-    yield from arm.move(outside, tolerance=0.02)
+    if not arm.at(door.point(world.joint(door.joint), 0.20, -0.05, height), frame, AT_WORK):
+        here = arm.position
+        yield from arm.move([here[0], here[1], max(here[2], high)], tolerance=0.04)
+        yield from arm.move([outside[0] - 0.02, outside[1], high], frame, tolerance=0.03, turn_tolerance=0.3)
+        yield from arm.move(outside, tolerance=0.02)
     arm.phase = "close"
     for _ in range(170):
         angle = world.joint(door.joint)
@@ -150,6 +161,8 @@ def close_door(world: World, arm: Arm, microwave: str) -> Motion:
 
 def widen_door(world: World, arm: Arm, microwave: str, until: float = -1.75) -> Motion:
     """Push the microwave's door further open from inside."""
+    yield from empty_hand(world, arm)
+    yield from come_clear(world, arm)
     door, origin, rotation = _Door(world, microwave), world.position(microwave), world.rotation(microwave)
     frame = gripper_frame(arm.facing(SIDEWAYS))
     height, high = door.anchor[2] + 0.05, origin[2] + 0.28
@@ -188,8 +201,10 @@ def into_microwave(world: World, arm: Arm, name: str, region: str) -> Motion:
         target = np.array([center[0] - 0.012, center[1] + y, floor + z])
         yield from arm.move(target - held, tolerance=tolerance, speed=speed, max_steps=max_steps)
 
-    yield from bring(-0.26, 0.012, 0.015)
-    yield from bring(-0.26, 0.012, 0.008, max_steps=40)
+    beside, depth, _ = world.position(name) - center
+    if depth < -0.15 or abs(beside + 0.012) > 0.02:  # not yet on its way in
+        yield from bring(-0.26, 0.012, 0.015)
+        yield from bring(-0.26, 0.012, 0.008, max_steps=40)
     yield from bring(0.0, 0.012, 0.01, speed=0.5)
     yield from bring(0.0, 0.0, 0.006, max_steps=25)
     arm.phase = "retreat"
@@ -201,13 +216,16 @@ def into_microwave(world: World, arm: Arm, name: str, region: str) -> Motion:
 
 def push_plate(world: World, arm: Arm, plate: str, target: np.ndarray) -> Motion:
     """Drag a plate over the table with closed fingers pressed inside it."""
+    yield from empty_hand(world, arm)
     way = target[:2] - world.position(plate)[:2]
     way = way / np.linalg.norm(way)
     frame = gripper_frame(arm.facing(sideways(way)))
     arm.phase, arm.fingers = "reach", CLOSED
     inside = world.position(plate) + 0.008 * UP
-    yield from arm.move(inside + 0.10 * UP, frame, tolerance=0.02)
-    yield from arm.move(inside, tolerance=0.006, speed=0.4)
+    if not arm.at(inside, frame, 0.03):
+        yield from come_clear(world, arm)
+        yield from arm.move(inside + 0.10 * UP, frame, tolerance=0.02)
+        yield from arm.move(inside, tolerance=0.006, speed=0.4)
     arm.phase = "push"
     for _ in range(300):
         position = world.position(plate)

@@ -5,6 +5,8 @@ from scipy.spatial.transform import Rotation
 
 DOWN = np.array([0.0, 0.0, -1.0])
 UP = np.array([0.0, 0.0, 1.0])
+SIDEWAYS = np.array([0.0, 1.0, 0.0])
+"""Closing axis of the arm's home orientation."""
 
 
 class Unreachable(Exception):

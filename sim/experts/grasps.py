@@ -4,7 +4,7 @@ The fingertips end 1 cm below the grip site and the palm is only 3 cm above it, 
 object's top. The palm reaches 10.4 cm to both sides along the closing axis and causes most collisions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,6 +89,8 @@ def _ways(depth: float) -> tuple[Way, ...]:
     )
 
 
+NEAR = 0.12
+"""Distance (m) from which on it does not matter how far away a grasp is."""
 FINGER_OPENING = 0.074
 """Widest object (m) that fits between the open fingers."""
 
@@ -151,8 +153,16 @@ def grasps(
     if recipe.kind == "handle":
         return [_handle_grasp(world, name, recipe)]
     if recipe.kind == "rim":
-        return _rim_grasps(world, arm, name, recipe, along, destination)
-    return _box_grasps(world, arm, name, recipe, along)
+        found = _rim_grasps(world, arm, name, recipe, along, destination)
+    else:
+        found = _box_grasps(world, arm, name, recipe, along)
+    nearer = [replace(grasp, cost=grasp.cost + _way(arm, grasp)) for grasp in found]
+    return sorted(nearer, key=lambda grasp: grasp.cost)
+
+
+def _way(arm: Arm, grasp: Grasp) -> float:
+    """The cost of getting there: a hand that is near one grasp takes that; far away all are alike."""
+    return 5.0 * min(float(np.linalg.norm(grasp.position - arm.position)), NEAR)
 
 
 def _handle_grasp(world: World, name: str, recipe: Recipe) -> Grasp:

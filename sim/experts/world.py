@@ -5,7 +5,7 @@ from functools import cached_property
 import mujoco
 import numpy as np
 
-from sim.experts.geometry import rotation_vector
+from sim.experts.geometry import Unreachable, rotation_vector
 from sim.libero.env import LiberoEnv
 
 _CORNERS = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)], dtype=float)
@@ -46,6 +46,31 @@ class World:
     def gripper_rotation(self) -> np.ndarray:
         """Orientation of the grip site, ``(3, 3)``."""
         return self.data.site_xmat[self._grip_site].reshape(3, 3).copy()
+
+    @property
+    def finger_opening(self) -> float:
+        """Distance between the fingertips (m)."""
+        left, right = self.data.qpos[self.problem.robots[0]._ref_gripper_joint_pos_indexes]
+        return float(left - right)
+
+    @cached_property
+    def _fingertips(self) -> tuple[int, int]:
+        return self.model.body("gripper0_finger_joint1_tip").id, self.model.body("gripper0_finger_joint2_tip").id
+
+    def grips(self, name: str, body: str | None = None) -> bool:
+        """Whether an object or fixture (or one of its bodies) is between both fingertips and touches them."""
+        root = self.problem.obj_body_id[name] if body is None else self.model.body(body).id
+        shapes = self._collision_shapes(root)
+        closing, touching = self.gripper_rotation[:, 0], set()
+        for pair, normal in zip(self.data.contact.geom, self.data.contact.frame[:, :3], strict=True):
+            for geom, other in (pair, pair[::-1]):
+                if other in shapes and self.model.geom_bodyid[geom] in self._fingertips and abs(normal @ closing) > 0.5:
+                    touching.add(int(self.model.geom_bodyid[geom]))
+        return len(touching) == 2
+
+    def held(self) -> str | None:
+        """The movable object between the fingers."""
+        return next((name for name in self.problem.objects_dict if self.grips(name)), None)
 
     # -- objects
 
@@ -93,9 +118,21 @@ class World:
         bodies = (self.model.body(i).name for i in range(self.model.nbody))
         return next(body for body in bodies if name in body and keyword in body)
 
-    def fastest_object(self) -> float:
-        """Speed of the fastest movable object (m/s)."""
+    def airborne(self, name: str) -> bool:
+        """Whether an object touches nothing but the robot."""
+        shapes = self._collision_shapes(self.problem.obj_body_id[name])
+        for pair in self.data.contact.geom:
+            for geom, other in (pair, pair[::-1]):
+                body = self.model.body(self.model.geom_bodyid[other]).name
+                if geom in shapes and other not in shapes and not body.startswith(_ROBOT_PREFIXES):
+                    return False
+        return True
+
+    def fastest_object(self, excluding: str | None = None) -> float:
+        """Speed of the fastest movable object but one (m/s)."""
         free = self.model.jnt_type == mujoco.mjtJoint.mjJNT_FREE
+        if excluding is not None:
+            free &= self.model.jnt_bodyid != self.problem.obj_body_id[excluding]
         speeds = [np.linalg.norm(self.data.qvel[start : start + 3]) for start in self.model.jnt_dofadr[free]]
         return float(max(speeds, default=0.0))
 
@@ -124,11 +161,31 @@ class World:
         others = (name for name in self.problem.objects_dict if name not in excluding)
         return [name for name in others if states[region].check_contain(states[name])]
 
+    def free_place(self, name: str, margin: float = 0.03) -> np.ndarray:
+        """Where an object's origin may stand on the table, ``margin`` m from everything else: the nearest such place.
+
+        Raises:
+            Unreachable: there is none within reach.
+        """
+        points, here = self.points(name), self.position(name)
+        margin += float(np.linalg.norm(points[:, :2] - here[:2], axis=1).max())
+        others = [self.points(other)[:, :2] for other in self.names() if other != name]
+        low, high = np.array([o.min(axis=0) for o in others]), np.array([o.max(axis=0) for o in others])
+        height = self.problem.workspace_offset[2] + self.underside(name)
+        for radius in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3):
+            for angle in np.arange(0, 2 * np.pi, np.pi / 6):
+                place = np.array([here[0] + radius * np.cos(angle), here[1] + radius * np.sin(angle), height])
+                gaps = np.linalg.norm(np.maximum(0, np.maximum(low - place[:2], place[:2] - high)), axis=1)
+                hand = place + self.gripper_position - here
+                if (gaps > margin).all() and self.reach(hand, self.gripper_rotation)[0] < 0.01:
+                    return place
+        raise Unreachable(f"no free place for {name}")
+
     # -- shapes
 
-    def obstacles(self, excluding: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def obstacles(self, excluding: str | None = None) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Boxes (centre, rotation, half sizes) around every collision shape but the robot's and one object's."""
-        own = set(self._collision_shapes(self.problem.obj_body_id[excluding]))
+        own = set() if excluding is None else set(self._collision_shapes(self.problem.obj_body_id[excluding]))
         boxes = []
         for geom in range(self.model.ngeom):
             if geom in own or not self._collides(geom) or self.model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_PLANE:
@@ -140,6 +197,16 @@ class World:
                 size = np.full(3, self.model.geom_rbound[geom] * 0.4)
             boxes.append((self.data.geom_xpos[geom].copy(), self.data.geom_xmat[geom].reshape(3, 3).copy(), size))
         return boxes
+
+    def height_near(self, position: np.ndarray, radius: float = 0.06) -> float:
+        """Top of the highest thing but the robot within ``radius`` m of a vertical (m)."""
+        top = float(self.problem.workspace_offset[2])
+        for center, rotation, size in self.obstacles():
+            half = np.abs(rotation) @ size
+            gap = np.maximum(0, np.abs(position - center)[:2] - half[:2])
+            if np.linalg.norm(gap) < radius:
+                top = max(top, float(center[2] + half[2]))
+        return top
 
     def _collides(self, geom: int) -> bool:
         return bool(self.model.geom_contype[geom] or self.model.geom_conaffinity[geom])

@@ -220,20 +220,22 @@ class LiberoEnv(gymnasium.Env):
         site = self.data.site(self.problem.robots[0].controller.eef_name)
         return site.xpos.copy(), self.data.body("robot0_right_hand").xquat[[1, 2, 3, 0]]
 
-    def renderer(self, view: str, size: tuple[int, int] | None = None) -> CameraRenderer:
+    def renderer(self, view: str, size: tuple[int, int] | None = None, fast: bool | None = None) -> CameraRenderer:
         """The renderer of a view, made when first asked for; at full detail both views share one.
 
         Args:
             size: (height, width) in pixels; ``image_size`` if absent.
+            fast: ``fast_render`` if absent.
         """
-        detail, size = FAST_DETAIL[view] if self.fast_render else 0.0, size or self.image_size
+        fast, size = self.fast_render if fast is None else fast, size or self.image_size
+        detail = FAST_DETAIL[view] if fast else 0.0
         if (detail, size) not in self._renderers:
             self._renderers[detail, size] = CameraRenderer(self.model, *size, detail)
         return self._renderers[detail, size]
 
-    def render_view(self, view: str, size: tuple[int, int] | None = None) -> np.ndarray:
-        """One camera's image of the present state, ``(h, w, 3)`` uint8, upright; ``size`` as in ``renderer``."""
-        return self.renderer(view, size).render(self.data, CAMERAS[view])
+    def render_view(self, view: str, size: tuple[int, int] | None = None, fast: bool | None = None) -> np.ndarray:
+        """One camera's image of the present state, ``(h, w, 3)`` uint8, upright; the rest as of ``renderer``."""
+        return self.renderer(view, size, fast).render(self.data, CAMERAS[view])
 
     def render_view_with_depth(self, view: str) -> tuple[np.ndarray, np.ndarray]:
         """The same with the depth image, ``(h, w)`` float32 in metres along the viewing axis."""
