@@ -49,23 +49,26 @@ class World:
 
     @property
     def finger_opening(self) -> float:
-        """Distance between the fingertips (m)."""
+        """Distance between the fingers (m)."""
         left, right = self.data.qpos[self.problem.robots[0]._ref_gripper_joint_pos_indexes]
         return float(left - right)
 
     @cached_property
-    def _fingertips(self) -> tuple[int, int]:
-        return self.model.body("gripper0_finger_joint1_tip").id, self.model.body("gripper0_finger_joint2_tip").id
+    def _fingers(self) -> dict[int, str]:
+        """Which finger a body is of."""
+        bodies = {"left": ("leftfinger", "finger_joint1_tip"), "right": ("rightfinger", "finger_joint2_tip")}
+        return {self.model.body(f"gripper0_{name}").id: side for side, names in bodies.items() for name in names}
 
     def grips(self, name: str, body: str | None = None) -> bool:
-        """Whether an object or fixture (or one of its bodies) is between both fingertips and touches them."""
+        """Whether an object or fixture (or one of its bodies) is between both fingers and touches them."""
         root = self.problem.obj_body_id[name] if body is None else self.model.body(body).id
         shapes = self._collision_shapes(root)
         closing, touching = self.gripper_rotation[:, 0], set()
         for pair, normal in zip(self.data.contact.geom, self.data.contact.frame[:, :3], strict=True):
             for geom, other in (pair, pair[::-1]):
-                if other in shapes and self.model.geom_bodyid[geom] in self._fingertips and abs(normal @ closing) > 0.5:
-                    touching.add(int(self.model.geom_bodyid[geom]))
+                finger = self._fingers.get(int(self.model.geom_bodyid[geom]))
+                if finger and other in shapes and abs(normal @ closing) > 0.5:
+                    touching.add(finger)
         return len(touching) == 2
 
     def held(self) -> str | None:
