@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from common.errors import require
 from demos.origin import Origin
+from demos.panda import panda_hand_pose
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.interface import Array, Text
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
@@ -85,24 +86,44 @@ class Amplify(nn.Module):
         Those of joint angles (``action_key`` of ``describe``) are (b, horizon, 8): rad, and the gripper in [-1, 1].
         """
         with self._computing():
-            pixels = self._images(images)
-            tokens, seen = self._see(pixels, text)
-            codes = self.forward_dynamics.act(seen, self.sampling, self._generator())
-            if self.blank_codes:
-                codes = torch.zeros_like(codes)
-            inverse = self.inverse_dynamics
-            prepared = None
-            if inverse.text_encoder is not None:
-                prepared = inverse.text_encoder.prepare(text).to(self.device)
-            condition, _ = inverse.encode(
-                pixels,
-                prepared,
-                self._proprio(proprio, len(pixels)),
-                codes,
-                tokens if self.share_vision_encoder else None,
-            )
-            noise = inverse.head.noise(len(condition), self.sampling_seed)
-            return inverse.act(condition, noise).float().cpu().numpy()
+            condition, _ = self._act_on(images, proprio, text)
+            head = self.inverse_dynamics.head
+            noise = head.noise(len(condition), self.sampling_seed)
+            return self.inverse_dynamics.act(condition, noise).float().cpu().numpy()
+
+    def predict_waypoints(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
+        """As ``act`` takes them -> where the hand will be when its fingers next open or close, and the times after it,
+        (b, k, 3) metres in the frame of the arm's base.
+
+        Raises:
+            UserError: this policy predicts no waypoints.
+        """
+        with self._computing():
+            _, displacements = self._act_on(images, proprio, text)
+            require(displacements is not None, f"the policy {self.name} predicts no waypoints")
+            assert displacements is not None
+            joints = self._proprio(proprio, len(displacements))[:, :7]
+            positions = displacements[..., :3] / 10 + panda_hand_pose(joints)[:, None, :3]
+            return positions.cpu().numpy()
+
+    def _act_on(self, images: Array, proprio: Array | None, text: Text) -> tuple[Tensor, Tensor | None]:
+        """What inverse dynamics makes of an observation, see ``InverseDynamics.condition``."""
+        pixels = self._images(images)
+        tokens, seen = self._see(pixels, text)
+        codes = self.forward_dynamics.act(seen, self.sampling, self._generator())
+        if self.blank_codes:
+            codes = torch.zeros_like(codes)
+        inverse = self.inverse_dynamics
+        prepared = None
+        if inverse.text_encoder is not None:
+            prepared = inverse.text_encoder.prepare(text).to(self.device)
+        return inverse.encode(
+            pixels,
+            prepared,
+            self._proprio(proprio, len(pixels)),
+            codes,
+            tokens if self.share_vision_encoder else None,
+        )
 
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Images (b, v, h, w, 3), b instructions -> indices (b, codes), code vectors (b, codes, hidden)."""

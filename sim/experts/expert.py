@@ -50,6 +50,12 @@ def expert_moves(
             yield action, arm.phase
 
 
+def next_object(world: World) -> str | None:
+    """The object that the hand has to grasp next; None where something else comes first, such as a drawer."""
+    unmet = sorted((goal for goal in world.goals if not world.holds(goal)), key=lambda goal: _rank(goal, world))
+    return unmet[0][1] if unmet and unmet[0][0] in ("in", "on") else None
+
+
 def _begin(world: World, arm: Arm, rng: np.random.Generator) -> Motion:
     yield from _wait_for_rest(world, arm)
     yield from arm.wait(int(rng.integers(0, 4)))
