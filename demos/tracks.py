@@ -20,7 +20,13 @@ from common.files import replacing
 METHOD = "uniform_400_reinit_16"
 """Folder name of the default tracks: a uniform grid of 400 points, started anew at every frame, followed for 16."""
 
-HOW_TO_GET_TRACKS = "'python -m sim.collect' writes demonstrations with their tracks"
+GRID = 20
+"""Points along each side of the grid."""
+
+HOW_TO_GET_TRACKS = (
+    "'python -m sim.collect' writes demonstrations with their tracks, 'python -m demos.preprocess mode=tracks' makes "
+    "those of other ones"
+)
 """The end of every message that misses some."""
 
 
@@ -54,6 +60,13 @@ def normalized(points: np.ndarray, image_size: np.ndarray) -> np.ndarray:
     pixels -= half
     pixels /= half
     return np.clip(pixels, -1, 1, out=pixels)
+
+
+def query_pixels(height: int, width: int, grid: int = GRID) -> np.ndarray:
+    """The uniform query grid, ``(grid * grid, 2)`` (column, row) pixels, rows running fastest as AMPLIFY's do."""
+    along = (np.linspace(-1 + 1 / grid, 1 - 1 / grid, grid) + 1) / 2
+    column, row = np.meshgrid(along * width, along * height, indexing="ij")
+    return np.stack([column, row], axis=-1).reshape(-1, 2)
 
 
 Interpolation = Literal["linear", "spline"]

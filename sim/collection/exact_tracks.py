@@ -12,21 +12,13 @@ import mujoco
 import numpy as np
 
 from common.conventions import HORIZON
-from demos.tracks import Tracks
+from demos.tracks import Tracks, query_pixels
 
-GRID = 20
 _VISIBLE_GROUPS = np.array([0, 1, 1, 0, 0, 0], dtype=np.uint8)
 _FAR = 20.0
 """Where a ray that hits nothing puts its point (m)."""
 _DEPTH_TOLERANCE = 0.01
 """Depth differences (m) up to which a point counts as seen; more where the surface is steep."""
-
-
-def query_pixels(height: int, width: int, grid: int = GRID) -> np.ndarray:
-    """The uniform query grid, ``(grid * grid, 2)`` (column, row) pixels, rows running fastest as AMPLIFY's do."""
-    along = (np.linspace(-1 + 1 / grid, 1 - 1 / grid, grid) + 1) / 2
-    column, row = np.meshgrid(along * width, along * height, indexing="ij")
-    return np.stack([column, row], axis=-1).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Embeddings of instructions by T5: as the published preprocessing writes them, and the encoder behind them."""
+"""What is made beside demonstrations: tracks, and embeddings of instructions by T5 as published."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from common.errors import UserError
+from demos.dataset import FrameDataset
 from demos.preprocess import main
 from demos.t5 import T5Encoder
 from demos.text_embeddings import read_text_embeddings
@@ -29,6 +30,22 @@ def test_the_embeddings_of_a_suite_are_written_as_published(tmp_path: Path, caps
     again = encoder(encoder.prepare(list(found))).numpy()
     assert np.allclose(again, np.stack(list(found.values())), atol=1e-5)
     assert not np.allclose(again[0], again[1])
+
+
+def test_tracks_are_made_for_demonstrations_that_have_none_and_then_train(tmp_path: Path) -> None:
+    make_data(tmp_path, with_tracks=False)
+    dest = tmp_path / "tracks"
+    command = ["mode=tracks", "suite=tiny", f"demos_root={tmp_path / 'demos'}", f"dest={dest}"]
+    main(command)
+    files = sorted(dest.rglob("demo_*.hdf5"))
+    files[0].unlink()
+    kept = files[1].stat().st_mtime_ns
+    main(command)
+    assert sorted(dest.rglob("demo_*.hdf5")) == files
+    assert files[1].stat().st_mtime_ns == kept
+    frames = FrameDataset("[tiny:traj1.0]", root=tmp_path / "demos", tracks_root=dest, keys={"images", "tracks"})
+    assert frames.episodes_without_tracks == 0
+    assert frames.tracks_in_batch(np.array([0, 1])).shape == (2, 2, 16, 400, 2)
 
 
 def test_t5_does_as_transformers_does(tmp_path: Path) -> None:
@@ -60,7 +77,7 @@ def test_weights_hold_all_that_t5_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["mode=tracks", "suite=x"], r"expected one of \[text\]"),
+        (["mode=codes", "suite=x"], r"expected one of \[text, tracks\]"),
         (["mode=text"], "missing mandatory value: suite"),
         (["mode=text", "suite=x", "root=y"], "Key 'root' not in"),
         (["mode=text", "--suite", "x"], "cannot read '--suite'"),
