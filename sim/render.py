@@ -7,6 +7,7 @@ stopped goes on where it stood.
 Examples:
   python -m sim.render --suite libero_goal --assets pack --dataset libero_goal_pack
   python -m sim.render --suite libero_goal --looks varied --dataset libero_goal_looks
+  python -m sim.render --suite libero_goal --source-dataset libero_goal_takeover --looks varied --dataset takeover_looks
   python -m policy.train_forward train_datasets='[libero_goal:traj0.9, libero_goal_pack:traj0.9]' ...
 """
 
@@ -32,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     command = cli.CommandParser("sim.render", __doc__)
     command.add_argument("--suite", required=True, help="whose demonstrations")
     command.add_argument("--tasks", help="task indices such as 0,5 or 0-4 (default: all that have demonstrations)")
+    command.add_argument(
+        "--source-dataset", metavar="NAME", help="the data set to render (default: the one of the suite's name)"
+    )
     command.add_argument("--dataset", required=True, metavar="NAME", help="name of the new data set")
     command.add_argument("--assets", metavar="DIR", help="LIBERO's assets, or 'pack'; default: see docs/assets.md")
     command.add_argument(
@@ -56,21 +60,24 @@ def main(argv: list[str]) -> None:
     options = parser().parse_args(argv)
     out = options.out or options.source
     (suite,) = parse_suites([options.suite])
-    if options.dataset == suite and out == options.source:
-        raise UserError(f"--dataset {suite} is the source itself; give the new data set another name")
+    source_dataset = options.source_dataset or suite
+    if options.dataset == source_dataset and out == options.source:
+        raise UserError(f"--dataset {source_dataset} is the source itself; give the new data set another name")
     driver = gl_driver.probe()
     check_writable(out / "demos")
     found = assets.resolve(options.assets)
     print(f"assets: {found}")
     tasks = [benchmark.task(suite, index) for index in parse_tasks(options.tasks, suite)]
-    tasks = [task for task in tasks if options.tasks or demo_path(options.source, suite, task).exists()]
+    tasks = [task for task in tasks if options.tasks or demo_path(options.source, source_dataset, task).exists()]
     if not tasks:
-        raise UserError(f"no demonstrations in {options.source / 'demos' / suite}; collect some with 'sim.collect'")
+        raise UserError(
+            f"no demonstrations in {options.source / 'demos' / source_dataset}; collect some with 'sim.collect'"
+        )
     for finding in checks.shortcomings(driver, out / "demos", 0.0, options.workers):
         print(f"warning: {finding}", file=sys.stderr)
     rendering = Rendering(str(found.path), options.image_size, options.fast_render)
     settings = RerenderingSettings(
-        options.source, out, options.dataset, rendering, options.looks == "varied", options.seed
+        options.source, out, options.dataset, rendering, options.looks == "varied", options.seed, source_dataset
     )
     count = rerender(settings, tasks, options.workers)
     print(f"{count} demonstrations rendered into {out / 'demos' / options.dataset}")

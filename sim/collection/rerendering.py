@@ -27,18 +27,22 @@ from sim.libero import benchmark
 if TYPE_CHECKING:
     from sim.libero.env import LiberoEnv
 
+KEPT = ("phase_names", "takeover_policy", "takeover_step")
+"""What a demonstration says about itself that holds however it is rendered."""
+
 
 @dataclass(frozen=True)
 class RerenderingSettings:
     """What every worker needs to know.
 
     Args:
-        source: demonstrations are read from ``SOURCE/demos/<suite>``.
+        source: demonstrations are read from ``SOURCE/demos/<source_dataset>``.
         out: they are written to ``OUT/demos/<dataset>``, their tracks to ``OUT/tracks/<dataset>``.
         dataset: name of the new data set.
         rendering: how it looks.
         varied: give every episode a look of its own.
         seed: decides the looks.
+        source_dataset: that of the suite's name if absent.
     """
 
     source: Path
@@ -47,6 +51,11 @@ class RerenderingSettings:
     rendering: Rendering
     varied: bool
     seed: int
+    source_dataset: str | None = None
+
+    def source_path(self, task: benchmark.Task) -> Path:
+        """The demonstrations of a task that are rendered again."""
+        return demo_path(self.source, self.source_dataset or task.suite, task)
 
 
 def rerender(settings: RerenderingSettings, tasks: list[benchmark.Task], workers: int) -> int:
@@ -88,12 +97,12 @@ def rerender_episode(settings: RerenderingSettings, task: benchmark.Task, index:
     from sim.collection.looks import Variation, varied
 
     env = kept_environment(task.suite, task.index, settings.rendering)
-    with DemoReader(demo_path(settings.source, task.suite, task)) as reader:
+    with DemoReader(settings.source_path(task)) as reader:
         source, name = reader[index], reader.names[index]
     model = source.attributes.get("model_file")
     if model is None:
         raise DemoFileError(
-            f"{demo_path(settings.source, task.suite, task)}: {name} keeps no model_file, so nobody knows where its "
+            f"{settings.source_path(task)}: {name} keeps no model_file, so nobody knows where its "
             "fixtures stood; collect it again"
         )
     env.restart(seed=0)
@@ -111,7 +120,7 @@ def rerender_episode(settings: RerenderingSettings, task: benchmark.Task, index:
     rng = np.random.default_rng([settings.seed, seed])
     with varied(env.model, rng, Variation()) if settings.varied else nullcontext():
         episode, tracks = demonstrate.render(env, take, seed)
-    kept = {key: source.attributes[key] for key in ("phase_names",) if key in source.attributes}  # of its own phases
+    kept = {key: source.attributes[key] for key in KEPT if key in source.attributes}
     episode = replace(episode, attributes={**episode.attributes, **kept, "rendered_from": name})
     writer = DemoWriter(demo_path(settings.out, settings.dataset, task), header_of(env))
     store_episode(writer, settings.out / "tracks", episode, tracks, env.image_size)
@@ -142,5 +151,5 @@ def _missing(settings: RerenderingSettings, task: benchmark.Task) -> list[int]:
         if file.exists():
             with DemoReader(file) as reader:
                 done |= {str(reader.attributes_of(i)["rendered_from"]) for i in range(len(reader))}
-    with DemoReader(demo_path(settings.source, task.suite, task)) as reader:
+    with DemoReader(settings.source_path(task)) as reader:
         return [index for index, name in enumerate(reader.names) if name not in done]

@@ -16,6 +16,8 @@ from sim.libero.env import LiberoEnv
 _ORDER = {"open": 0, "held": 1, "turnon": 2, "close": 4}
 FINGERS_AT_REST = 0.002
 """Fingers that come nearer to each other by less than this (m a step) have closed."""
+ROOM = -0.11
+"""Where a drawer's joint (m) has to be for something to fit into it."""
 ATTEMPTS = 3
 """How often the expert goes over goals that do not hold yet."""
 
@@ -166,7 +168,9 @@ def _put_in_caddy(world: World, arm: Arm, name: str, region: str) -> Motion:
 
 def _put_in_drawer(world: World, arm: Arm, name: str, region: str) -> Motion:
     cabinet, joint = world.parent(region), world.first_joint(region)
-    if not world.is_open(region):
+    if "bottom" in region and world.joint(joint) > ROOM:
+        raise Unreachable("the palm meets the table before the fingers get to the handle of a bottom drawer")
+    if "bottom" not in region and not world.is_open(region):
         yield from open_drawer(world, arm, region, until=-0.138)
     origin, rotation = world.position(cabinet), world.rotation(cabinet)
     outward, top = -rotation[:, 1], "top" in region
