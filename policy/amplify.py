@@ -18,7 +18,7 @@ from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.known_instructions import KnownInstructions
 from policy.observation import checked_images, checked_instructions, checked_proprio, checked_queries
 from policy.text import PreprocessedText
-from tokenizer.multimodal.sampling import Sampling
+from tokenizer.sampling import Sampling
 from tokenizer.tracks.model import MotionTokenizer, TokenizerConfig
 
 

@@ -25,7 +25,7 @@ from policy import DEFAULT_BUNDLE, load_policy
 from policy.amplify import Amplify
 from policy.forward_dynamics import AR_SAMPLING, ar_sampling
 from policy.forward_measures import forward_measures, sample_measures, soft_measures
-from tokenizer.multimodal.sampling import Sampling
+from tokenizer.sampling import Sampling
 from tokenizer.tracks.metrics import metrics_beside_still, metrics_text, motion_explained
 from tokenizer.tracks.motion import points_to_velocities
 

@@ -16,7 +16,7 @@ from policy.code_heads import CodeHead, JointCodeHead, LevelsCodeHead
 from policy.text import TEXT_DIM, TextConfig, build_text_encoder
 from policy.vision import VisionConfig, build_vision_encoder
 from tokenizer.fsq import FSQ
-from tokenizer.multimodal.sampling import Sampling
+from tokenizer.sampling import Sampling
 from tokenizer.tracks.model import TokenizerConfig
 from tokenizer.transformer import TransformerEncoder, causal_mask
 
@@ -60,11 +60,6 @@ def ar_sampling(name: str, temperature: float = 1.0) -> Sampling:
     require(name in AR_SAMPLING, f"ar_sampling is {name!r}; it must be {', '.join(AR_SAMPLING)}")
     found = AR_SAMPLING[name]
     return found if found.greedy else replace(found, temperature=temperature)
-
-
-def top_k_filter(logits: Tensor, k: int) -> Tensor:
-    """Logits (..., classes) with all below the k-th largest at -inf; what equals the k-th largest stays."""
-    return Sampling(top_k=k).kept(logits)
 
 
 class ForwardDynamics(nn.Module):

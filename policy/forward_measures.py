@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from policy.forward_dynamics import ForwardDynamics
-from tokenizer.multimodal.sampling import Sampling
+from tokenizer.sampling import Sampling
 from tokenizer.tracks.metrics import metrics_beside_still
 from tokenizer.tracks.model import MotionTokenizer
 

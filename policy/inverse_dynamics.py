@@ -134,15 +134,18 @@ class InverseConfig:
 def build_head(config: InverseConfig, dim: int, condition_tokens: int) -> ActionHead:
     """The head that ``config`` names, for so many condition tokens of width ``dim``."""
     c = config
+    sizes: dict[str, int] = {
+        "dim": dim,
+        "horizon": c.action_horizon,
+        "action_dim": c.action_dim,
+        "num_layers": c.num_layers,
+        "num_heads": c.num_heads,
+    }
     if c.type == "diffusion":
         return DiffusionHead(
             DiffusionHeadConfig(
-                dim=dim,
+                **sizes,
                 condition_tokens=condition_tokens,
-                horizon=c.action_horizon,
-                action_dim=c.action_dim,
-                num_layers=c.num_layers,
-                num_heads=c.num_heads,
                 dropout=c.attn_pdrop,
                 levels=c.diffusion_steps,
                 sampler=c.diffusion_sampler,
@@ -150,24 +153,10 @@ def build_head(config: InverseConfig, dim: int, condition_tokens: int) -> Action
             )
         )
     if c.type == "flow":
-        return FlowHead(
-            FlowHeadConfig(
-                dim=dim,
-                horizon=c.action_horizon,
-                action_dim=c.action_dim,
-                num_layers=c.num_layers,
-                num_heads=c.num_heads,
-                steps=c.flow_matching_steps,
-                solver=c.flow_solver,
-            )
-        )
+        return FlowHead(FlowHeadConfig(**sizes, steps=c.flow_matching_steps, solver=c.flow_solver))
     return GaussianHead(
         GaussianHeadConfig(
-            dim=dim,
-            horizon=c.action_horizon,
-            action_dim=c.action_dim,
-            num_layers=c.num_layers,
-            num_heads=c.num_heads,
+            **sizes,
             dropout=c.attn_pdrop,
             std=c.std,
             squash=c.action_squash,
@@ -251,14 +240,15 @@ class InverseDynamics(nn.Module):
         return (actions - self.action_low) / (self.action_high - self.action_low) * 2 - 1
 
     def _actions(self, normalized: Tensor) -> Tensor:
-        """The inverse of ``_normalized``."""
+        """The inverse of ``_normalized``, for what lies in [-1, 1]: a head's actions are brought there first."""
+        normalized = normalized.clamp(-1, 1)
         if self.config.normalize_actions is None:
             return normalized
         return (normalized + 1) / 2 * (self.action_high - self.action_low) + self.action_low
 
     def act(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Condition tokens (b, c, dim), the head's noise (see ``ActionHead.noise``) -> actions (b, t, action_dim)."""
-        return self._actions(self.head.act(condition, noise).clamp(-1, 1))
+        return self._actions(self.head.act(condition, noise))
 
     def condition(
         self, image_tokens: Tensor | None, text: Tensor | None, proprio: Tensor | None, codes: Tensor | None
@@ -308,12 +298,15 @@ class InverseDynamics(nn.Module):
         """The training step: loss, predicted actions (b, t, action_dim), the waypoints' errors (b, k) in metres.
 
         ``mask`` (b, t) says which target actions count; ``waypoints`` (b, k, 9) are the displacements to the next ones.
-        ``image_tokens`` as in ``encode``. In training the predicted actions are what the head has at hand (see
-        ``ActionHead.losses``), else those of ``act``.
+        ``image_tokens`` as in ``encode``. The predicted actions are those of ``act``; in training, of a head that
+        samples, what it has at hand instead (see ``ActionHead.losses``).
         """
         condition, predicted_waypoints = self.encode(images, text, proprio, codes, image_tokens)
         losses, predicted = self.head.losses(condition, self._normalized(actions))
-        predicted = self._actions(predicted) if self.training else self.act(condition, self.head.noise(len(condition)))
+        if self.training or not self.head.num_draws:
+            predicted = self._actions(predicted)
+        else:
+            predicted = self.act(condition, self.head.noise(len(condition)))
         losses = losses.mean(-1) * self.head.weights  # (b, t)
         loss = (losses * mask).sum() / mask.sum().clamp(min=1)
         if predicted_waypoints is None:

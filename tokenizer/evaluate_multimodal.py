@@ -23,8 +23,8 @@ from tokenizer.multimodal.evaluation import generated, prediction
 from tokenizer.multimodal.generation import targets_of
 from tokenizer.multimodal.meaning import Meaning
 from tokenizer.multimodal.model import KIND, MaskedModel
-from tokenizer.multimodal.sampling import Sampling
 from tokenizer.multimodal.split import SPLITS
+from tokenizer.sampling import Sampling
 from training import checkpoint
 
 

@@ -28,8 +28,8 @@ from tokenizer.multimodal.generation import targets_of
 from tokenizer.multimodal.meaning import Meaning
 from tokenizer.multimodal.model import MaskedModel
 from tokenizer.multimodal.rollout import roll_out
-from tokenizer.multimodal.sampling import Sampling
 from tokenizer.multimodal.store import CAPTIONS, TokenStore
+from tokenizer.sampling import Sampling
 
 FILM_RATE = 4.0
 """Frames a second."""

@@ -58,6 +58,11 @@ class StoredTensors(Mapping[str, Tensor]):
 
     So a model can be filled from it tensor by tensor, and never lies in memory twice; a mapped file would, since what
     was read of it stays. The open file remains the same when another one takes its name.
+
+    ``path`` is a file whose header ``safe_open`` found in order: every tensor has its place in it, and no other's.
+
+    Raises:
+        CheckpointError: it holds numbers of a type that our checkpoints do not have.
     """
 
     def __init__(self, path: Path):
@@ -66,6 +71,16 @@ class StoredTensors(Mapping[str, Tensor]):
         header = json.loads(self._file.read(length))
         self._start = 8 + length
         self._entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        for name, entry in self._entries.items():
+            if entry["dtype"] not in _DTYPES:
+                raise CheckpointError(
+                    f"{path}: {name} is of the type {entry['dtype']}, which no checkpoint of ours has"
+                )
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """By name, without reading a tensor."""
+        return {name: torch.Size(entry["shape"]) for name, entry in self._entries.items()}
 
     def without(self, names: Iterable[str]) -> Self:
         """The same but for these."""
@@ -187,20 +202,25 @@ def _document(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copies the weights into ``module``: every one must be there, none left over, all of the right shape."""
+    """Copies the weights into ``module``: every one must be there, none left over, all of the right shape.
+
+    Raises:
+        CheckpointError: they are not those of ``module``, which is left as it was.
+    """
     wanted, found = unique_weights(module), checkpoint.weights
     where = str(checkpoint.path or "the checkpoint")
     if missing := sorted(set(wanted) - set(found)):
         raise CheckpointError(f"{where} lacks the weight {_few(missing)}; it does not belong to its config")
     if extra := sorted(set(found) - set(wanted)):
         raise CheckpointError(f"{where} has the unexpected weight {_few(extra)}; it does not belong to its config")
+    shapes = found.shapes if isinstance(found, StoredTensors) else {name: w.shape for name, w in found.items()}
     for name, tensor in wanted.items():
-        with torch.no_grad():
-            given = found[name]
-            if tensor.shape != given.shape:
-                theirs, ours = tuple(given.shape), tuple(tensor.shape)
-                raise CheckpointError(f"{where}: the weight {name} has shape {theirs}, its config says {ours}")
-            tensor.copy_(given)
+        if tensor.shape != shapes[name]:
+            theirs, ours = tuple(shapes[name]), tuple(tensor.shape)
+            raise CheckpointError(f"{where}: the weight {name} has shape {theirs}, its config says {ours}")
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(found[name])
 
 
 def _few(names: list[str]) -> str:

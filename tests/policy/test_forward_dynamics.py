@@ -8,7 +8,7 @@ from policy.forward_dynamics import ForwardConfig, ForwardDynamics, ar_sampling
 from policy.text import TextConfig
 from policy.vision import VisionConfig
 from tokenizer.fsq import FSQ
-from tokenizer.multimodal.sampling import Sampling
+from tokenizer.sampling import Sampling
 from tokenizer.tracks.model import TokenizerConfig
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from policy.forward_dynamics import ForwardDynamics, top_k_filter
+from policy.forward_dynamics import ForwardDynamics
 from policy.import_official import convert, forward_config, inverse_config, main, tokenizer_config
 from policy.inverse_dynamics import InverseDynamics
 from policy.load import load_policy
@@ -47,14 +47,6 @@ def test_golden_forward_dynamics(golden: Path) -> None:
 
     torch.manual_seed(4242)
     assert torch.equal(model.predict(condition, "topk"), outputs["predict_topk_seed4242"])
-
-
-def test_golden_top_k_keeps_ties(golden: Path) -> None:
-    data = load(golden, "functions")["top_k_top_p"]
-    assert torch.equal(top_k_filter(data["logits"], 10), data["cases"]["k10"]["output"])
-    assert torch.equal(top_k_filter(data["logits"], 100), data["cases"]["k100"]["output"])
-    ties = data["cases"]["ties_k2"]
-    assert torch.equal(top_k_filter(ties["input"], 2), ties["output"])
 
 
 def inverse_dynamics(case: dict, tokenizer: dict) -> InverseDynamics:

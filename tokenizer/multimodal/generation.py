@@ -8,7 +8,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from tokenizer.multimodal.model import MaskedModel, Places
-from tokenizer.multimodal.sampling import Sampling
+from tokenizer.sampling import Sampling
 
 
 def step_sizes(tokens: int, steps: int) -> list[int]:

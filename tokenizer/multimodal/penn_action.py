@@ -44,6 +44,7 @@ class PennAction:
             found = loadmat(labels, squeeze_me=True)
             points = np.stack([found["x"], found["y"]], -1).astype(np.float64).reshape(-1, found["x"].shape[-1], 2)
             visible, count = found["visibility"].reshape(points.shape[:2]) != 0, int(found["nframes"])
+        # scipy does not read MATLAB 7.3 files, and says so with NotImplementedError
         except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
             raise UserError(f"{labels} is not of Penn Action ({error})") from None
         if not len(images) == len(points) == count:

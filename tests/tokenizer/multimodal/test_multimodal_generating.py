@@ -19,8 +19,8 @@ from tokenizer.multimodal.generation import Target
 from tokenizer.multimodal.meaning import Meaning
 from tokenizer.multimodal.model import MaskedModel
 from tokenizer.multimodal.rollout import roll_out
-from tokenizer.multimodal.sampling import Sampling
 from tokenizer.multimodal.store import TokenStore
+from tokenizer.sampling import Sampling
 
 CHANCE = Sampling(1.0)
 

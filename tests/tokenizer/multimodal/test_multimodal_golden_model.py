@@ -11,8 +11,8 @@ from tests.tokenizer.golden import close, load
 from tokenizer.multimodal.generation import Generator, Target, step_sizes
 from tokenizer.multimodal.model import MaskedModel, Places, loss_of
 from tokenizer.multimodal.options import MaskedModelConfig
-from tokenizer.multimodal.sampling import Sampling
 from tokenizer.multimodal.token_budget import TokenBudget
+from tokenizer.sampling import Sampling
 from training.schedules import linear_cosine
 
 DOCUMENT = MaskedModelConfig()
@@ -113,14 +113,6 @@ def test_generation(data: dict[str, Any], kind: str) -> None:
         assert torch.equal(stream.tokens, run["stream_tokens"])
         assert torch.equal(stream.positions, run["stream_positions"])
         assert torch.equal(stream.modalities, run["stream_modalities"])
-
-
-def test_sampling(data: dict[str, Any]) -> None:
-    for case in data["sampling"]["cases"]:
-        sample = Sampling(**case["kwargs"])
-        ids, probabilities = sample(data["sampling"]["logits"], torch.Generator().manual_seed(case["seed"]))
-        assert torch.equal(ids, case["samples"])
-        assert close(probabilities, case["probabilities"], 1e-5)
 
 
 @pytest.mark.parametrize("name", ["document_1gpu", "document_4gpu", "tiny", "tiny_no_warmup"])
