@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import mujoco
 
@@ -42,11 +43,28 @@ def model_spec(name: str) -> mujoco.MjSpec:
     if found is None or found.origin is None:
         raise UserError(f"{name} needs the robosuite package; 'make setup' installs it, or name an MJCF file")
     models = Path(found.origin).parent / "models" / "assets"
-    arm = mujoco.MjSpec.from_file(str(models / "robots" / arm_name / "robot.xml"))
-    hand = mujoco.MjSpec.from_file(str(models / "grippers" / f"{GRIPPERS[arm_name]}.xml"))
-    arm.compiler.degree = hand.compiler.degree = False  # robosuite says so in the file that includes these
+    arm = _part(models / "robots" / arm_name / "robot.xml")
+    hand = _part(models / "grippers" / f"{GRIPPERS[arm_name]}.xml")
     arm.attach(hand, prefix="gripper_", frame=arm.body("right_hand").add_frame())
     return arm
+
+
+def _part(file: Path) -> mujoco.MjSpec:
+    """One of robosuite's files; a mesh that is named twice there counts once, and MuJoCo does not survive it else."""
+    document, seen = ElementTree.parse(file).getroot(), set[str]()
+    for assets in document.iter("asset"):
+        for mesh in assets.findall("mesh"):
+            if mesh.get("name", "") in seen:
+                assets.remove(mesh)
+            seen.add(mesh.get("name", ""))
+    for asset in document.iter():
+        if asset.tag in ("mesh", "texture") and asset.get("file"):
+            asset.set("file", str(file.parent / asset.get("file", "")))
+    spec = mujoco.MjSpec.from_string(ElementTree.tostring(document, "unicode"))
+    spec.compiler.degree = False  # robosuite says so in the file that includes these
+    for mesh in spec.meshes:
+        mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # some are flat; masses are given beside them
+    return spec
 
 
 def load_model(name: str) -> mujoco.MjModel:

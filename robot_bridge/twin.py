@@ -252,8 +252,9 @@ class Twin:
     def _control(self) -> None:
         """Approaches the wish over about one command period, as a robot's interpolator does."""
         self._settle()
-        step = np.clip(self._wish - self._held, -2.6 * PERIOD, 2.6 * PERIOD)
-        self._held += step * 0.5 if np.abs(step).max() < 2.6 * PERIOD else step
+        most = self.robot.speed * PERIOD
+        step = np.clip(self._wish - self._held, -most, most)
+        self._held += step * 0.5 if (np.abs(step) < most).all() else step
         goal = self._held.copy()
         if self.faults.stuck is not None:
             joint = self.robot.wiring.index == self.faults.stuck

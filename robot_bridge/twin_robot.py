@@ -21,6 +21,10 @@ ARMATURE = 0.1
 """kg m^2 that a geared motor adds to a joint whose model has a torque motor, or none."""
 BANDWIDTH = 60.0
 """Rad/s of the servo that such a joint gets, critically damped."""
+AHEAD = 1.2
+"""Times the velocity limit of ``robot.yaml``: as fast as a controller goes to catch up."""
+FINGER = 0.05
+"""N m s/rad that a finger's joint has at least."""
 
 # How the twin is wired, written down apart from any robot.yaml, so that a wrong joint map shows.
 WIRING = JointMap.from_config(
@@ -39,6 +43,7 @@ WIRING = JointMap.from_config(
 class TwinRobot:
     """``model`` is what ``robot.yaml`` calls so, ``home`` (n,) rad where ``joints`` begin, ``wiring`` their real order.
 
+    ``speed`` (n,) rad/s is what the controller moves each joint with at most, on its way to a target.
     ``gains`` (3, n) are stiffness, damping and greatest torque of the joints' servos; without them a joint's own servo
     is kept, and a motor becomes one that suits the inertia. ``cameras``: a camera of the scene, and what its images are
     called; ``sizes``: (height, width) of those that have one.
@@ -49,6 +54,7 @@ class TwinRobot:
     home: np.ndarray
     wiring: JointMap
     grippers: tuple[GripperConfig, ...]
+    speed: np.ndarray
     gains: np.ndarray | None = None
     cameras: Mapping[str, str] = field(default_factory=lambda: {view: view for view in VIEWS})
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -72,6 +78,11 @@ class TwinRobot:
             _servo(spec, finger, 0.0, None)
         for body in spec.bodies:
             body.gravcomp = 1.0  # as a real arm's controller does
+        if self.gains is None:
+            _ignore_itself(spec)
+            for joint in spec.joints:
+                if joint.name not in self.joints:  # of grippers, which swing for ever in some models
+                    joint.damping, joint.armature = max(joint.damping, FINGER), max(joint.armature, FINGER / 20)
         return spec
 
     def _inertia(self, spec: mujoco.MjSpec) -> np.ndarray:
@@ -89,7 +100,7 @@ class TwinRobot:
 def panda_twin() -> TwinRobot:
     """LIBERO's arm, wired in an order of its own: the robot of ``--robot twin``."""
     grippers = read_robot("twin").grippers
-    return TwinRobot(ROBOSUITE_PANDA, JOINTS, np.array(HOME), WIRING, grippers, PANDA_GAINS)
+    return TwinRobot(ROBOSUITE_PANDA, JOINTS, np.array(HOME), WIRING, grippers, np.full(len(JOINTS), 2.6), PANDA_GAINS)
 
 
 def twin_of(config: RobotConfig) -> TwinRobot:
@@ -100,8 +111,25 @@ def twin_of(config: RobotConfig) -> TwinRobot:
     views = config.cameras or {view: view for view in VIEWS}
     gains = PANDA_GAINS if config.is_training_arm else None
     return TwinRobot(
-        config.model, config.joints, home, config.joint_map, config.grippers, gains, views, config.camera_sizes
+        config.model,
+        config.joints,
+        home,
+        config.joint_map,
+        config.grippers,
+        AHEAD * config.safety.velocity,
+        gains,
+        views,
+        config.camera_sizes,
     )
+
+
+def _ignore_itself(spec: mujoco.MjSpec) -> None:
+    """Lets the links of an arm pass through each other: shapes of many models touch where they are joined."""
+    for root in spec.worldbody.bodies:
+        links = [root, *root.find_all("body")]
+        for number, link in enumerate(links):
+            for other in links[:number]:
+                spec.add_exclude(bodyname1=other.name, bodyname2=link.name)
 
 
 def _servo(spec: mujoco.MjSpec, joint: str, inertia: float, gains: np.ndarray | None) -> None:
