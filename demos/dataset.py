@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from common.conventions import ACTION_DIM, HORIZON, PROPRIO_DIM, VIEWS
-from common.errors import UserError
+from common.errors import UserError, require
 from common.files import OpenFiles
 from demos.hdf5 import DemoFileError, DemoReader
 from demos.origin import Origin
@@ -95,7 +95,8 @@ class FrameDataset:
         self._track_readers = OpenFiles(TrackReader, limit=128)
         self._mapped: dict[tuple[int, int], np.ndarray | None] = {}
 
-        proprio, actions = [np.zeros((0, PROPRIO_DIM), np.float32)], []
+        proprio: list[np.ndarray] = []
+        actions: list[np.ndarray] = []
         for file, tracks, index in self._choose(spec, Path(root), Path(tracks_root), track_method):
             if "tracks" in self.keys and not tracks.exists():
                 if not episodes_with_tracks_only:
@@ -113,8 +114,8 @@ class FrameDataset:
         if not self.episodes:
             lacking = f"; {self.episodes_without_tracks} have no tracks" if self.episodes_without_tracks else ""
             raise UserError(f"datasets {spec} choose no episode of {root} for '{self.mode}'{lacking}")
-        self._proprio = np.concatenate(proprio, dtype=np.float32)
-        self._actions = np.concatenate(actions or [np.zeros((0, ACTION_DIM))], dtype=np.float32)
+        self._proprio = _joined("joint_states and gripper_states", proprio or [np.zeros((0, PROPRIO_DIM))])
+        self._actions = _joined("actions", actions or [np.zeros((0, ACTION_DIM))])
         steps = np.array([episode.steps for episode in self.episodes])
         self._end = np.cumsum(steps)
         self._first = self._end - steps
@@ -286,6 +287,13 @@ class FrameDataset:
         """(episode, step in it) of each frame, as plain integers."""
         episode = self._episode[indices]
         return zip(episode.tolist(), (indices - self._first[episode]).tolist(), strict=True)
+
+
+def _joined(name: str, parts: list[np.ndarray]) -> np.ndarray:
+    """The episodes' rows (t, d) float32 in one array; ``UserError`` where they are of robots that differ."""
+    widths = sorted({part.shape[1] for part in parts})
+    require(len(widths) == 1, f"the episodes' {name} have {' and '.join(map(str, widths))} numbers; choose one robot's")
+    return np.concatenate(parts, dtype=np.float32)
 
 
 def _actions(reader: DemoReader, episode: int, key: ActionKey) -> np.ndarray:

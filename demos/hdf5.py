@@ -14,7 +14,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from common.conventions import ACTION_DIM
 from common.errors import UserError
 from common.files import locked, replacing
 from demos.language import language_of
@@ -42,15 +41,15 @@ class Array:
 
 
 ARRAYS: dict[str, Array] = {
-    "actions": Array("actions", (ACTION_DIM,)),
+    "actions": Array("actions", (None,)),
     "states": Array("states", (None,)),
-    "robot_states": Array("robot_states", (9,)),
+    "robot_states": Array("robot_states", (None,)),
     "rewards": Array("rewards", (), "uint8"),
     "dones": Array("dones", (), "uint8"),
     "agentview_rgb": Array("obs/agentview_rgb", (None, None, 3), "uint8"),
     "eye_in_hand_rgb": Array("obs/eye_in_hand_rgb", (None, None, 3), "uint8"),
-    "joint_states": Array("obs/joint_states", (7,)),
-    "gripper_states": Array("obs/gripper_states", (2,)),
+    "joint_states": Array("obs/joint_states", (None,)),
+    "gripper_states": Array("obs/gripper_states", (None,)),
     "ee_pos": Array("obs/ee_pos", (3,)),
     "ee_ori": Array("obs/ee_ori", (3,)),
     "actions_executed": Array("actions_executed", (7,), optional=True),
@@ -65,6 +64,7 @@ class Episode:
     actions (T, 7) in [-1, 1]; states (T, S) flattened MuJoCo states; robot_states (T, 9) = gripper positions (2),
     end-effector position (3) and quaternion (4, xyzw); rewards, dones (T,) 0 or 1; images (T, h, w, 3) uint8,
     upright RGB; joint_states (T, 7) rad; gripper_states (T, 2) m; ee_pos (T, 3) m; ee_ori (T, 3) axis-angle, rad.
+    These are LIBERO's widths; another robot has other actions, joints and fingers, the same in a whole file.
 
     ``actions_executed`` (T, 7) is what the simulator was really given, noise included, where that is known: from the
     first state they lead to the others, ``actions`` (what the expert wanted) do not. ``phases`` (T,) uint8 are the

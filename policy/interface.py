@@ -42,5 +42,9 @@ class Policy(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """name, hash and a summary of the configuration, for results."""
+        """name, hash and a summary of the configuration, for results.
+
+        A policy for another robot than LIBERO's says under ``embodiment`` what its states and actions are
+        (``common.embodiment``): its proprioception and its actions are as wide as that.
+        """
         ...

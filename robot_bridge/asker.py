@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,8 +18,9 @@ PACE = 1.5
 
 @dataclass(frozen=True)
 class Observation:
-    """What the policy sees at one time: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (2,) m.
+    """What the policy sees at one time: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (f,) m.
 
+    ``hands`` (a, 6) are the end effectors of the arms: position (m) and axis-angle (rad), in each base's frame.
     ``tick`` is the control period that a chunk's first action is meant for, ``at`` the monotonic time (s).
     """
 
@@ -28,6 +29,7 @@ class Observation:
     images: np.ndarray
     q: np.ndarray
     fingers: np.ndarray
+    hands: np.ndarray = field(default_factory=lambda: np.zeros((0, 6)))
 
 
 @dataclass(frozen=True)

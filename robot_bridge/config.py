@@ -1,29 +1,31 @@
-"""``robot.yaml``: everything about one arm, read once, checked, unknown keys refused.
+"""``robot.yaml``: everything about one robot, an arm or several, read once, checked, unknown keys refused.
 
-``robot_bridge/configs/franka.yaml`` is the commented template.
+``robot_bridge/configs/franka.yaml`` is the commented template; docs/robot.md has several arms.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import yaml
 
+from common.conventions import CONTROL_FREQUENCY
+from common.embodiment import ARM_UNITS, GRIPPER_KINDS, Embodiment, Group
 from common.errors import UserError
 from common.joint_map import KEYS, JointMap
+from robot_bridge.section import RobotConfigError, Section
 
 CONFIGS = Path(__file__).with_name("configs")
+TEMPLATES = tuple(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+"""Names of the files that come with the package; they stand for them."""
 
+Mode = Literal["osc_delta", "pose_delta", "pose_target", "joint_delta", "joint_target"]
+"""What an action asks of an arm; ``common.embodiment.ARM_UNITS`` says each."""
 
 ROBOSUITE_PANDA = "robosuite:panda"
 """The ``model`` in ``robot.yaml`` that is the arm which policies for LIBERO are trained with."""
-
-
-class RobotConfigError(UserError):
-    """A ``robot.yaml`` that is missing something or says something impossible; the text names the key."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,60 @@ class SafetyConfig:
     soft_start_from: float = 0.1
     following: FollowingConfig = FollowingConfig()
 
+    def within(self, box: "Box | None") -> "SafetyConfig":
+        """These limits, around an arm that has a box of its own."""
+        if box is None:
+            return self
+        return replace(self, workspace_lower=box.lower, workspace_upper=box.upper, workspace_floor=box.floor)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Walls (3,) m for an end effector and a floor (m) for its arm, in its base's frame."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    floor: float
+
+
+@dataclass(frozen=True)
+class GripperConfig:
+    """A gripper, in the number that its driver speaks: the position of a finger in m, where ``unit`` says nothing else.
+
+    ``action`` is what the policy's number means: ``sign``, ``opening`` or ``closing`` (``common.embodiment``).
+    ``joints`` are those of ``model``, with their positions (rad or m) when closed and when open; the twin moves them.
+    """
+
+    open: float = 0.04
+    closed: float = 0.0
+    fingers: int = 2
+    """How many numbers the driver says where it is with; of two the second is negative, as LIBERO's are."""
+    action: Literal["sign", "opening", "closing"] = "sign"
+    unit: str = "m"
+    joints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def opening(self, action: float, before: float) -> float:
+        """Where the fingers are to be; ``before`` is where they were told to be last."""
+        if self.action == "sign":
+            return before if action == 0 else self.closed if action > 0 else self.open
+        share = min(max(action, 0.0), 1.0)
+        return self.closed + (self.open - self.closed) * (share if self.action == "opening" else 1 - share)
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    """One arm of a robot. ``joints`` are names in ``model``; ``site`` is the point of it that the policy moves.
+
+    ``base`` is the body whose frame poses and box are in, by default the world. ``box`` None: that of ``safety``.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    site: str
+    base: str | None = None
+    gripper: GripperConfig | None = GripperConfig()
+    box: Box | None = None
+
 
 @dataclass(frozen=True)
 class OscConfig:
@@ -95,77 +151,125 @@ class Latency:
 
 @dataclass(frozen=True)
 class RobotConfig:
-    """One arm behind the two sockets of docs/robot_protocol.md."""
+    """One robot behind the two sockets of docs/robot_protocol.md: its arms share a clock, a stop and a joint map."""
 
     name: str
-    joints: tuple[str, ...]
-    """Names in ``model``, simulator order."""
+    arms: tuple[ArmConfig, ...]
     state_address: str
     target_address: str
     model: str
-    """MJCF or URDF file, or ``robosuite:panda``; used for inverse kinematics, the workspace box and recordings."""
-    site: str
-    """Name of the site in ``model`` that the policy moves."""
-    mode: Literal["osc_delta", "joint_target"]
+    """MJCF or URDF file, or ``robosuite:NAME``; used for inverse kinematics, the workspace box and recordings."""
+    mode: Mode
     safety: SafetyConfig
     joint_map: JointMap
-    gripper_open: float = 0.04
-    """Position (m) of one finger when open."""
+    rate: float = float(CONTROL_FREQUENCY)
+    """Actions a second (Hz)."""
+    home: np.ndarray | None = None
+    """Where the arms begin, (n,) rad; the twin stands there."""
     camera_address: str | None = None
     """Where camera images come from, when not from ``state_address``."""
     cameras: Mapping[str, str] = field(default_factory=dict)
     """Policy view -> name that the robot's camera publishes under; views that are not named keep theirs."""
+    camera_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Policy view -> (height, width) that its camera must send; others may send any."""
     osc: OscConfig = OscConfig()
     latency: Latency = Latency()
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names in ``model``, arm by arm: the simulator's order."""
+        return tuple(joint for arm in self.arms for joint in arm.joints)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Which of ``joints`` are each arm's."""
+        ends = np.cumsum([len(arm.joints) for arm in self.arms]).tolist()
+        return tuple(slice(end - len(arm.joints), end) for arm, end in zip(self.arms, ends, strict=True))
+
+    @property
+    def grippers(self) -> tuple[GripperConfig, ...]:
+        """Of the arms that have one, in their order."""
+        return tuple(arm.gripper for arm in self.arms if arm.gripper is not None)
+
+    @property
+    def fingers(self) -> int:
+        """How many finger positions a state has."""
+        return sum(gripper.fingers for gripper in self.grippers)
 
     @property
     def is_training_arm(self) -> bool:
         """Whether the robot has the joints of the arm that policies for LIBERO are trained with."""
         return self.model == ROBOSUITE_PANDA
 
+    @property
+    def embodiment(self) -> Embodiment:
+        """What its states and actions mean, arm by arm; of several arms the names begin with the arm's."""
+        state, action = [], []
+        for arm in self.arms:
+            prefix = f"{arm.name}." if len(self.arms) > 1 else ""
+            count = len(arm.joints)
+            state += [Group.of(f"{prefix}joints", "joints", count), Group.of(f"{prefix}pose", "pose", 6)]
+            action.append(Group.of(f"{prefix}arm", self.mode, count if self.mode.startswith("joint") else 6))
+            if arm.gripper is not None:
+                state.append(Group(f"{prefix}fingers", "fingers", arm.gripper.fingers, arm.gripper.unit))
+                action.append(Group.of(f"{prefix}gripper", f"gripper_{arm.gripper.action}", 1))
+        cameras = {view: self.camera_sizes.get(view) for view in self.cameras}
+        return Embodiment(tuple(state), tuple(action), self.rate, cameras)
+
 
 def read_robot(path: str | Path) -> RobotConfig:
-    """Reads and checks ``robot.yaml``; ``twin`` and ``franka`` name the files that come with the package."""
-    file = CONFIGS / f"{path}.yaml" if str(path) in ("twin", "franka") else Path(path)
+    """Reads and checks ``robot.yaml``; the names in ``TEMPLATES`` stand for the files that come with the package."""
+    file = CONFIGS / f"{path}.yaml" if str(path) in TEMPLATES else Path(path)
     try:
         data = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise RobotConfigError(f"cannot read the robot's configuration {file}: {error}") from None
     try:
-        return _robot(_Section(data, ""), file.parent)
+        return _robot(Section(data, ""), file.parent)
     except (RobotConfigError, UserError) as error:
         raise RobotConfigError(f"{file}: {error}") from None
 
 
-def _robot(top: "_Section", folder: Path) -> RobotConfig:
-    names = top.texts("joints")
-    dof = len(names)
+def _robot(top: Section, folder: Path) -> RobotConfig:
+    if "gripper_open" in top:
+        raise RobotConfigError("gripper_open has become gripper: {open: 0.04}")
     mode = top.text("mode")
-    if mode not in ("osc_delta", "joint_target"):
-        raise RobotConfigError(f"mode must be osc_delta or joint_target, not {mode!r}")
+    if mode not in ARM_UNITS:
+        raise RobotConfigError(f"mode must be one of {', '.join(ARM_UNITS)}, not {mode!r}")
     model = top.text("model")
     if not model.startswith("robosuite:"):
         model = str(folder / model)
+    if "arms" in top:
+        sections = top.section("arms")
+        arms = tuple(_arm(name, sections.section(name), several=True) for name in sections.keys())  # noqa: SIM118
+        sections.close()
+        if not arms:
+            raise RobotConfigError("arms must name at least one arm")
+    else:
+        arms = (_arm("arm", top, several=False),)
+    names = [joint for arm in arms for joint in arm.joints]
+    if len(set(names)) < len(names):
+        raise RobotConfigError(f"a joint stands twice in {names}")
+    dof = len(names)
     extra: dict[str, Any] = {}
     if "cameras" in top:
-        section = top.section("cameras")
-        extra["cameras"] = {view: section.text(view) for view in section.keys()}  # noqa: SIM118 (it notes what is read)
-        section.close()
+        extra["cameras"], extra["camera_sizes"] = _cameras(top.section("cameras"))
     if "camera_address" in top:
         extra["camera_address"] = top.text("camera_address")
     if "osc" in top:
         extra["osc"] = OscConfig(**_numbers_of(OscConfig, top.section("osc")))
     if "latency" in top:
         extra["latency"] = Latency(**_numbers_of(Latency, top.section("latency"), or_zero=True))
-    if "gripper_open" in top:
-        extra["gripper_open"] = top.positive("gripper_open")
+    if "rate" in top:
+        extra["rate"] = top.positive("rate")
+    if "home" in top:
+        extra["home"] = top.numbers("home", dof)
     config = RobotConfig(
         name=top.text("name"),
-        joints=tuple(names),
+        arms=arms,
         state_address=top.text("state_address"),
         target_address=top.text("target_address"),
         model=model,
-        site=top.text("site"),
         mode=mode,  # type: ignore[arg-type]
         safety=_safety(top.section("safety"), dof),
         joint_map=_joint_map(top, dof, folder),
@@ -175,7 +279,66 @@ def _robot(top: "_Section", folder: Path) -> RobotConfig:
     return config
 
 
-def _numbers_of(kind: type, section: "_Section", or_zero: bool = False) -> dict[str, float]:
+def _arm(name: str, section: Section, several: bool) -> ArmConfig:
+    """Of its own section, or of the file's top where it is the only one."""
+    extra: dict[str, Any] = {}
+    if "base" in section:
+        extra["base"] = section.text("base")
+    if "gripper" in section:
+        extra["gripper"] = _gripper(section)
+    if several and "workspace" in section:
+        workspace = section.section("workspace")
+        extra["box"] = _box(workspace, f"arms.{name}.workspace")
+        workspace.close()
+    arm = ArmConfig(name, tuple(section.texts("joints")), section.text("site"), **extra)
+    if several:
+        section.close()
+    return arm
+
+
+def _gripper(parent: Section) -> GripperConfig | None:
+    if parent.take("gripper") == "none":
+        return None
+    section = parent.section("gripper")
+    values: dict[str, Any] = {key: section.number(key) for key in ("open", "closed") if key in section}
+    if "fingers" in section:
+        values["fingers"] = section.take("fingers")
+        if type(values["fingers"]) is not int or values["fingers"] < 1:
+            raise RobotConfigError(f"gripper.fingers must be 1, 2, ..., not {values['fingers']!r}")
+    if "action" in section:
+        values["action"] = section.text("action")
+        if f"gripper_{values['action']}" not in GRIPPER_KINDS:
+            raise RobotConfigError(f"gripper.action must be sign, opening or closing, not {values['action']!r}")
+    if "unit" in section:
+        values["unit"] = section.text("unit")
+    if "joints" in section:
+        joints = section.section("joints")
+        values["joints"] = {name: tuple(joints.numbers(name, 2)) for name in joints.keys()}  # noqa: SIM118
+        joints.close()
+    section.close()
+    config = GripperConfig(**values)
+    if config.open == config.closed:
+        raise RobotConfigError("gripper.open and gripper.closed must differ")
+    return config
+
+
+def _cameras(section: Section) -> tuple[dict[str, str], dict[str, tuple[int, int]]]:
+    """``view: name``, or ``view: {name: ..., size: [height, width]}``."""
+    names, sizes = {}, {}
+    for view in section.keys():  # noqa: SIM118 (it notes what is read)
+        if not isinstance(section.take(view), Mapping):
+            names[view] = section.text(view)
+            continue
+        camera = section.section(view)
+        names[view] = camera.text("name")
+        height, width = (int(side) for side in camera.numbers("size", 2))
+        sizes[view] = (height, width)
+        camera.close()
+    section.close()
+    return names, sizes
+
+
+def _numbers_of(kind: type, section: Section, or_zero: bool = False) -> dict[str, float]:
     """Those fields of a dataclass of numbers that the section has."""
     names = [entry.name for entry in fields(kind) if entry.name in section]
     values = {name: section.positive(name, or_zero) for name in names}
@@ -183,7 +346,7 @@ def _numbers_of(kind: type, section: "_Section", or_zero: bool = False) -> dict[
     return values
 
 
-def _safety(section: "_Section", dof: int) -> SafetyConfig:
+def _safety(section: Section, dof: int) -> SafetyConfig:
     position, workspace = section.section("position"), section.section("workspace")
     soft = section.section("soft_start") if "soft_start" in section else None
     values: dict[str, Any] = {
@@ -193,10 +356,9 @@ def _safety(section: "_Section", dof: int) -> SafetyConfig:
         "acceleration": section.numbers("acceleration", dof),
         "jerk": section.numbers("jerk", dof),
         "step": section.numbers("step", dof),
-        "workspace_lower": workspace.numbers("lower", 3),
-        "workspace_upper": workspace.numbers("upper", 3),
-        "workspace_floor": workspace.number("floor"),
     }
+    box = _box(workspace, "safety.workspace")
+    values |= {"workspace_lower": box.lower, "workspace_upper": box.upper, "workspace_floor": box.floor}
     if "margin" in position:
         values["margin"] = position.positive("margin")
     if soft is not None:
@@ -223,16 +385,21 @@ def _safety(section: "_Section", dof: int) -> SafetyConfig:
             raise RobotConfigError(f"safety.{key} must be above 0 for every joint")
     if not (config.lower + 2 * config.margin < config.upper).all():
         raise RobotConfigError("safety.position leaves no room between lower and upper and their margin")
-    if not (config.workspace_lower < config.workspace_upper).all():
-        raise RobotConfigError("safety.workspace.lower must be below upper")
-    if not config.workspace_floor < config.workspace_upper[2]:
-        raise RobotConfigError("safety.workspace.floor must be below the z of safety.workspace.upper")
     if not config.hold_after < config.stop_after:
         raise RobotConfigError("safety.hold_after must be below stop_after")
     return config
 
 
-def _following(section: "_Section", dof: int) -> FollowingConfig:
+def _box(section: Section, path: str) -> Box:
+    box = Box(section.numbers("lower", 3), section.numbers("upper", 3), section.number("floor"))
+    if not (box.lower < box.upper).all():
+        raise RobotConfigError(f"{path}.lower must be below upper")
+    if not box.floor < box.upper[2]:
+        raise RobotConfigError(f"{path}.floor must be below the z of {path}.upper")
+    return box
+
+
+def _following(section: Section, dof: int) -> FollowingConfig:
     values: dict[str, Any] = {key: section.numbers(key, dof) for key in ("hold", "stop") if key in section}
     if "patience" in section:
         values["patience"] = section.positive("patience")
@@ -243,7 +410,7 @@ def _following(section: "_Section", dof: int) -> FollowingConfig:
     return config
 
 
-def _joint_map(top: "_Section", dof: int, folder: Path) -> JointMap:
+def _joint_map(top: Section, dof: int, folder: Path) -> JointMap:
     value = top.take("joint_map")
     if isinstance(value, str):
         return JointMap.read(folder / value, dof)
@@ -253,67 +420,3 @@ def _joint_map(top: "_Section", dof: int, folder: Path) -> JointMap:
     if unknown:
         raise RobotConfigError(f"joint_map has unknown keys {sorted(unknown)}; known are {list(KEYS)}")
     return JointMap.from_config(value, dof)
-
-
-class _Section:
-    """A YAML mapping that remembers which of its keys were read, so that a misspelt limit is an error."""
-
-    def __init__(self, data: Any, path: str):
-        if not isinstance(data, Mapping):
-            raise RobotConfigError(f"{path or 'the file'} must be a mapping")
-        self._data, self._path, self._read = data, path, set[str]()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._data
-
-    def keys(self) -> list[str]:
-        return [str(key) for key in self._data]
-
-    def take(self, key: str) -> Any:
-        if key not in self._data:
-            raise RobotConfigError(f"{self._path}{key} is missing")
-        self._read.add(key)
-        return self._data[key]
-
-    def section(self, key: str) -> "_Section":
-        return _Section(self.take(key), f"{self._path}{key}.")
-
-    def text(self, key: str) -> str:
-        value = self.take(key)
-        if not isinstance(value, str) or not value:
-            raise RobotConfigError(f"{self._path}{key} must be text, not {value!r}")
-        return value
-
-    def texts(self, key: str) -> list[str]:
-        value = self.take(key)
-        if not isinstance(value, list) or not value or not all(isinstance(entry, str) for entry in value):
-            raise RobotConfigError(f"{self._path}{key} must be a list of names")
-        return value
-
-    def positive(self, key: str, or_zero: bool = False) -> float:
-        value = self.take(key)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not (0 < value < float("inf") or (or_zero and value == 0)):
-            raise RobotConfigError(f"{self._path}{key} must be a number above 0{', or 0' * or_zero}, not {value!r}")
-        return float(value)
-
-    def number(self, key: str) -> float:
-        value = self.take(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise RobotConfigError(f"{self._path}{key} must be a finite number, not {value!r}")
-        return float(value)
-
-    def numbers(self, key: str, count: int) -> np.ndarray:
-        value = self.take(key)
-        try:
-            array = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
-            raise RobotConfigError(f"{self._path}{key} must be {count} numbers, not {value!r}") from None
-        if array.shape != (count,) or not np.isfinite(array).all():
-            raise RobotConfigError(f"{self._path}{key} must be {count} finite numbers, not {value!r}")
-        return array
-
-    def close(self) -> None:
-        unknown = set(self._data) - self._read
-        if unknown:
-            raise RobotConfigError(f"unknown keys {sorted(self._path + str(key) for key in unknown)}")

@@ -9,8 +9,10 @@ import mink
 import mujoco
 import numpy as np
 
-from robot_bridge.config import RobotConfigError
+from robot_bridge.config import RobotConfig, RobotConfigError
+from robot_bridge.models import load_model
 from robot_bridge.rotations import rotation_quaternion
+from robot_bridge.safety import Limb
 
 ITERATIONS = 8
 LONGEST = 0.3
@@ -39,7 +41,7 @@ class Kinematics:
         self._posture = mink.PostureTask(model, cost=POSTURE_COST)
         self._limit = mink.ConfigurationLimit(model)
         self._lower, self._upper = self._limit.lower[self._addresses], self._limit.upper[self._addresses]
-        guards = [number for number in range(model.nsite) if model.site(number).name.startswith(GUARD)]
+        guards = [number for number in self._own_sites(numbers) if model.site(number).name.startswith(GUARD)]
         self._spheres = np.array([self._site, *guards])
         joint_axes = np.zeros(len(numbers))  # elbow and wrist of a model without guards
         self.radii = np.concatenate([[0.0], model.site_size[guards, 0], joint_axes])
@@ -109,7 +111,25 @@ class Kinematics:
             configuration.integrate_inplace(step * (LONGEST / max(LONGEST, np.abs(step).max())), 1.0)
         return configuration.q[self._addresses].copy()
 
+    def _own_sites(self, joints: Sequence[int]) -> list[int]:
+        """Sites on what the first of the joints carries: of several arms in a model each has its own."""
+        model, root = self._model, self._model.jnt_bodyid[joints[0]]
+        carried = {int(root)}
+        for body in range(int(root) + 1, model.nbody):  # a body comes after its parent
+            if int(model.body_parentid[body]) in carried:
+                carried.add(body)
+        return [number for number in range(model.nsite) if int(model.site_bodyid[number]) in carried]
+
     def _place(self, q: np.ndarray) -> mujoco.MjData:
         self._data.qpos[self._addresses] = q
         mujoco.mj_kinematics(self._model, self._data)
         return self._data
+
+
+def limbs_of(config: RobotConfig) -> tuple[Limb, ...]:
+    """The arms of a ``robot.yaml`` with their kinematics, all of one model; for one thread."""
+    model = load_model(config.model)
+    return tuple(
+        Limb(Kinematics(model, arm.joints, arm.site, arm.base), own, arm.box)
+        for arm, own in zip(config.arms, config.slices, strict=True)
+    )

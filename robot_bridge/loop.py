@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
+from robot_bridge.actions import ActionReader, HandReference, openings
 from robot_bridge.asker import Answer, Asker, Observation
 from robot_bridge.chunks import Joiner
 from robot_bridge.config import RobotConfig
@@ -26,7 +28,8 @@ from robot_bridge.following import FollowingMonitor
 from robot_bridge.latency import following_delay
 from robot_bridge.report import Report
 from robot_bridge.resize import resize
-from robot_bridge.safety import Command, HandPose, Mode, Poses, SafetyFilter
+from robot_bridge.rotations import rotation_vector
+from robot_bridge.safety import Command, Limb, Mode, SafetyFilter
 
 FIRST_RECEIPT = 2.0
 """Seconds within which the robot must have taken a first target."""
@@ -40,23 +43,6 @@ class RobotOccupied(UserError):
     """Another loop drives the robot."""
 
 
-class Arm(Poses, Protocol):
-    """Kinematics of the arm: ``robot_bridge.kinematics.Kinematics``."""
-
-
-class HandReference(Protocol):
-    """Where actions move the hand: ``robot_bridge.osc.OscReference``; ``joints`` are its own arm's."""
-
-    @property
-    def joints(self) -> np.ndarray: ...
-
-    def advance(
-        self, position: np.ndarray, rotation: np.ndarray, action: np.ndarray, joints: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def rest(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class Tick:
     """Everything about one control period, for the recorder. Times are monotonic seconds."""
@@ -66,7 +52,7 @@ class Tick:
     observation: Observation
     action: np.ndarray | None
     command: Command
-    opening: float
+    openings: np.ndarray
     measured: np.ndarray
     age: float = math.nan
     """Seconds from the exposure of the images behind the action until it was sent; NaN when none was followed."""
@@ -88,18 +74,19 @@ class Recorder(Protocol):
 
 
 class ControlLoop:
-    """Runs one arm. ``stop``, ``reset`` and ``quit`` are for a person and may be called from any thread.
+    """Runs one robot. ``stop``, ``reset`` and ``quit`` are for a person and may be called from any thread.
 
     ``replan`` is after how many ticks of a chunk the next one is asked for; ``views`` and ``image_size`` are the
     policy's; without views it is asked about the robot's state alone.
-    Mode ``osc_delta`` needs a ``reference``. With ``send`` False nothing reaches the robot (``--dry-run``).
+    Mode ``osc_delta`` needs a reference for each of the ``limbs``. With ``send`` False nothing reaches the robot
+    (``--dry-run``).
     """
 
     def __init__(
         self,
         config: RobotConfig,
         link: RobotLink,
-        arm: Arm,
+        limbs: Sequence[Limb],
         asker: Asker,
         joiner: Joiner,
         *,
@@ -107,16 +94,13 @@ class ControlLoop:
         image_size: tuple[int, int],
         rate: float = CONTROL_FREQUENCY,
         replan: int = 4,
-        reference: HandReference | None = None,
+        references: Sequence[HandReference] = (),
         send: bool = True,
         recorder: Recorder | None = None,
     ):
-        self._config, self._link, self._arm, self._asker, self._joiner = config, link, arm, asker, joiner
+        self._config, self._link, self._limbs, self._asker, self._joiner = config, link, limbs, asker, joiner
         self._views, self._image_size = views, image_size
         self._dt, self._replan, self._send, self._recorder = 1 / rate, replan, send, recorder
-        self._width = 7 if config.mode == "osc_delta" else len(config.joints) + 1
-        assert reference is not None or config.mode == "joint_target"
-        self._hand = reference
         self.report = Report()
         self._orders: list[str | None] = []  # reasons to stop; None: a reset
         self._taken = False  # whether the robot has taken a target
@@ -127,11 +111,13 @@ class ControlLoop:
         self._reference = np.zeros(len(config.joints))
         q = config.joint_map.to_sim(received.state.q, self._reference)
         self._reference = q  # joints that the robot does not have stay where they are
-        self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, arm, self._note, received.state.q)
+        self.safety = SafetyFilter(config.safety, config.joint_map, self._dt, q, limbs, self._note, received.state.q)
         lag = self._dt + config.latency.arm  # a target is where to be one control period from now
         self._following = FollowingMonitor(config.safety.following, self.safety.watchdog, config.joints, lag, self._dt)
         self._following.restart(received.at, q)
-        self._opening = float(np.abs(received.state.fingers).mean())
+        self._actions = ActionReader(config, limbs, references)
+        self._width = self._actions.width
+        self._openings = openings(config.grippers, received.state.fingers)
         self._asked = -replan
         self._reset_at = 0.0
         self._exposed: dict[int, float] = {}  # when the images of a chunk's tick were taken
@@ -213,17 +199,16 @@ class ControlLoop:
             self._asked = index
             self.report.requests += 1
         action = self._action(index, now)
-        wish = None if action is None else self._wish(action)
+        wish = None if action is None else self._actions.wish(action, self.safety.q, self._reference)
         command = self.safety.command(wish, now)
         if command.mode is not Mode.RUNNING:
-            if self._hand is not None:
-                self._hand.rest()
+            self._actions.rest()
             if command.mode is Mode.STOPPED:
                 self._joiner.clear()
         elif action is not None:
-            self._opening = self._fingers(action)
+            self._openings = self._actions.openings(action, self._openings)
         if self._send:
-            self._link.target(command.q_real, self._opening, command.mode is Mode.STOPPED)
+            self._link.target(command.q_real, self._openings, command.mode is Mode.STOPPED)
             self._following.commanded(now, command.q_sim)
         if command.mode is Mode.RUNNING and action is not None:
             self._age += time.monotonic() - now  # what the tick took
@@ -232,8 +217,8 @@ class ControlLoop:
             self._age = np.nan
         self._path.append((now, command.q_sim, measured))
         if self._recorder is not None:
-            present = Observation(index, now, images, measured, state.fingers)
-            self._recorder.tick(Tick(now, late, present, action, command, self._opening, measured, self._age))
+            present = Observation(index, now, images, measured, state.fingers, self._hands(measured))
+            self._recorder.tick(Tick(now, late, present, action, command, self._openings, measured, self._age))
 
     def _seen(self, images: np.ndarray, taken: float) -> Observation:
         """What the policy is asked about: images and the joints at the time the images were taken.
@@ -245,7 +230,12 @@ class ControlLoop:
         assert received is not None
         q = self._config.joint_map.to_sim(received.state.q, self._reference)
         tick = round((taken - self._config.latency.arm - self._started) / self._dt)
-        return Observation(tick, taken, images, q, received.state.fingers)
+        return Observation(tick, taken, images, q, received.state.fingers, self._hands(q))
+
+    def _hands(self, q: np.ndarray) -> np.ndarray:
+        """Position (m) and axis-angle (rad) of each arm's end effector (a, 6), in its base's frame."""
+        poses = [limb.body.pose(q[limb.joints]) for limb in self._limbs]
+        return np.stack([np.concatenate([position, rotation_vector(rotation)]) for position, rotation in poses])
 
     def _obey(self) -> None:
         while self._orders:
@@ -330,21 +320,6 @@ class ControlLoop:
         self._age = now - exposed
         return planned.action
 
-    def _wish(self, action: np.ndarray) -> np.ndarray | HandPose:
-        """The joint target (n,) rad, or the pose of the hand, that the action asks for."""
-        if self._hand is None:  # joints that the robot does not have stay
-            return np.where(self._config.joint_map.present, np.asarray(action[:-1], np.float64), self._reference)
-        q = self.safety.q
-        alike = self._config.is_training_arm
-        pose = self._hand.advance(*self._arm.pose(q), np.asarray(action, np.float64), q if alike else None)
-        return HandPose(*pose, near=self._hand.joints if alike else q)
-
-    def _fingers(self, action: np.ndarray) -> float:
-        """Gripper as LIBERO has it: the sign decides, -1 opens and +1 closes, 0 leaves it."""
-        if action[-1] == 0:
-            return self._opening
-        return 0.0 if action[-1] > 0 else self._config.gripper_open
-
     def _due(self, index: int) -> bool:
         if self.safety.watchdog.mode is Mode.STOPPED:  # nobody would follow
             return False
@@ -368,7 +343,7 @@ class ControlLoop:
             before = self.safety.q
             command = self.safety.command(None, time.monotonic())
             if self._send:
-                self._link.target(command.q_real, self._opening, True)
+                self._link.target(command.q_real, self._openings, True)
             if np.array_equal(before, command.q_sim):
                 return
 

@@ -10,9 +10,10 @@ Poses: position (3,) m and rotation matrix (3, 3), base frame.
 import mujoco
 import numpy as np
 
-from robot_bridge.config import ROBOSUITE_PANDA, OscConfig
+from robot_bridge.config import ROBOSUITE_PANDA, OscConfig, RobotConfig
 from robot_bridge.kinematics import Kinematics
-from robot_bridge.panda import HOME, JOINTS, load_model
+from robot_bridge.models import load_model
+from robot_bridge.panda import HOME, JOINTS
 from robot_bridge.rotations import rotation_matrix, rotation_vector
 
 PHYSICS_STEP = 0.002
@@ -124,3 +125,9 @@ class OscReference:
         posture -= jacobian.T @ np.linalg.solve(mobility, spread.T @ posture)
         torques = jacobian.T @ wrench + posture + data.qfrc_bias[velocities]
         return np.clip(torques, *model.actuator_ctrlrange[:7].T)
+
+
+def references_of(config: RobotConfig, rate: float) -> tuple[OscReference, ...]:
+    """One for each arm where actions are LIBERO's, none where they say themselves where to go; ``rate`` in Hz."""
+    count = len(config.arms) if config.mode == "osc_delta" else 0
+    return tuple(OscReference(config.osc, 1 / rate) for _ in range(count))

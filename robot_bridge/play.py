@@ -16,7 +16,6 @@ from typing import Any
 
 from common.cli import CommandParser
 from common.cli import run as run_command
-from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from robot_bridge import logs
 from robot_bridge.asker import Asker
@@ -36,7 +35,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("motion", type=Path, metavar="MOTION", help="motion file, or codes (.json)")
     parser.add_argument("--clip", metavar="N|NAME", help="which of the file's motions; needed if there are several")
     parser.add_argument("--robot", default="twin", help="robot.yaml, or 'twin' (docs/robot.md)")
-    parser.add_argument("--rate", type=float, default=CONTROL_FREQUENCY, help="control rate in Hz (default 20)")
+    parser.add_argument("--rate", type=float, help="control rate in Hz, if not robot.yaml's")
     parser.add_argument("--speed", type=float, default=1.0, help="0.5 plays at half the speed (default 1)")
     parser.add_argument(
         "--approach", type=float, default=0.25, help="share of the velocity limits on the way to the first pose"
@@ -57,7 +56,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         help=f"real-time priority, 1 to 99; 0: as any process (default {DEFAULT_PRIORITY}, where the system grants it)",
     )
     arguments = parser.parse_args(argv)
-    if not 1 <= arguments.rate <= 1000:
+    if arguments.rate is not None and not 1 <= arguments.rate <= 1000:
         raise UserError("--rate must be 1 to 1000 Hz")
     if not 0 < arguments.speed <= 10:
         raise UserError("--speed must be above 0 and at most 10")
@@ -74,20 +73,17 @@ def main(argv: list[str]) -> None:
     logs.configure()
     config = dataclasses.replace(read_robot(arguments.robot), mode="joint_target")
 
-    from robot_bridge.kinematics import Kinematics  # these bring MuJoCo and SciPy; not for --help
-    from robot_bridge.panda import load_model
-    from robot_bridge.playing import Played, cuts, simulator_joints, targets_of
+    from robot_bridge.kinematics import limbs_of  # these bring MuJoCo and SciPy; not for --help
+    from robot_bridge.playing import Played, chunks_of, cuts, simulator_joints, targets_of
 
     motion, on_robot = _read(arguments)
     motion = simulator_joints(motion, config.joint_map, on_robot)
-    model = load_model(config.model)
-    base = "base" if config.is_training_arm else None
-    arm = Kinematics(model, config.joints, config.site, base)
+    limbs, rate = limbs_of(config), arguments.rate or config.rate
     print(f"motion  {motion.name}: {len(motion)} frames at {motion.frame_rate:g} Hz, {motion.seconds:.1f} s")
-    settings = arguments.rate, arguments.speed
+    settings = rate, arguments.speed
     velocity = config.safety.velocity
     at_first = targets_of(motion, *settings, motion.joints[0], velocity, arguments.approach)
-    found = cuts(at_first, config, arm)
+    found = cuts(at_first, config, limbs)
     for cut in found:
         print(f"limits would cut {cut}")
     if arguments.dry_run:
@@ -95,28 +91,26 @@ def main(argv: list[str]) -> None:
         return
 
     prefer_this_process(arguments.priority)  # before the threads that serve the loop start, so that they inherit it
-    link = RobotLink(config.state_address, config.target_address, config.joint_map.real_dof, config.camera_address)
+    link = RobotLink.to(config)
     link.wait((), timeout=10.0)
     link.wait_until_free()
     received = link.state()
     assert received is not None
     start = config.joint_map.to_sim(received.state.q, motion.joints[0])
     targets = targets_of(motion, *settings, start, velocity, arguments.approach)
-    print(
-        f"robot   {config.name} at {config.state_address}; {targets.approach / arguments.rate:.1f} s to the first pose"
-    )
-    played = Played(targets, _session(arguments, config, arm))
-    asker = Asker(targets)
-    replan = max(1, round(arguments.rate * min(REPLAN_SECONDS, config.safety.hold_after / 3)))
+    print(f"robot   {config.name} at {config.state_address}; {targets.approach / rate:.1f} s to the first pose")
+    played = Played(targets, _session(arguments, config))
+    asker = Asker(chunks_of(targets, config))
+    replan = max(1, round(rate * min(REPLAN_SECONDS, config.safety.hold_after / 3)))
     loop = ControlLoop(
         config,
         link,
-        arm,
+        limbs,
         asker,
         OverlapBlend(),
         views=(),
         image_size=(1, 1),
-        rate=arguments.rate,
+        rate=rate,
         replan=replan,
         recorder=played,
     )
@@ -126,7 +120,7 @@ def main(argv: list[str]) -> None:
         asker.close()
         link.close()
         recorded = None if played.behind is None else played.behind.save()  # type: ignore[attr-defined]
-        print(json.dumps(loop.report.summary() | {"motion": played.summary(arm)}))
+        print(json.dumps(loop.report.summary() | {"motion": played.summary(limbs)}))
         if recorded is not None:
             print(f"recorded {recorded}")
 
@@ -153,12 +147,12 @@ def _read(arguments: argparse.Namespace) -> tuple[Any, bool | None]:
     return found[0], on_robot
 
 
-def _session(arguments: argparse.Namespace, config: RobotConfig, arm: Any) -> Any:
+def _session(arguments: argparse.Namespace, config: RobotConfig) -> Any:
     if not arguments.record:
         return None
     from robot_bridge.recorder import SessionRecorder
 
-    return SessionRecorder(arguments.record, config, f"play {arguments.motion.name}", (), arm)
+    return SessionRecorder(arguments.record, config, f"play {arguments.motion.name}", ())
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import numpy as np
 from common.errors import UserError
 from common.joint_map import JointMap
 from demos.motion import Motion, resampled
-from robot_bridge.asker import Answer, Observation
+from robot_bridge.actions import layout
+from robot_bridge.asker import Answer, Ask, Observation
 from robot_bridge.config import RobotConfig
 from robot_bridge.loop import Recorder, Tick
-from robot_bridge.safety import Poses, SafetyFilter
+from robot_bridge.safety import Limb, SafetyFilter
 
 HORIZON_SECONDS = 1.0
 """Of the targets that the loop is told ahead."""
@@ -61,11 +62,25 @@ class Targets:
         """Where to be (n,) at the end of control period ``tick``; the ends are held."""
         return self.rows[min(max(tick, 0), len(self.rows) - 1)]
 
-    def __call__(self, observation: Observation) -> np.ndarray:
-        """The chunk (horizon, n + 1) from an observation's tick on; the fingers are left as they are."""
-        ahead = observation.tick + np.arange(max(round(HORIZON_SECONDS * self.rate), 2))
-        joints = self.rows[np.clip(ahead, 0, len(self.rows) - 1)]
-        return np.concatenate([joints, np.zeros((len(joints), 1))], axis=1)
+    def ahead(self, tick: int) -> np.ndarray:
+        """The rows (horizon, n) from a control period on."""
+        ticks = tick + np.arange(max(round(HORIZON_SECONDS * self.rate), 2))
+        return self.rows[np.clip(ticks, 0, len(self.rows) - 1)]
+
+
+def chunks_of(targets: Targets, config: RobotConfig) -> Ask:
+    """What a policy that follows ``targets`` would answer, in mode ``joint_target``; fingers are left as they are."""
+    arms, _ = layout(config)
+    width = config.embodiment.action_width
+
+    def ask(observation: Observation) -> np.ndarray:
+        joints = targets.ahead(observation.tick)
+        chunk = np.zeros((len(joints), width))
+        for own, part in zip(config.slices, arms, strict=True):
+            chunk[:, part] = joints[:, own]
+        return chunk
+
+    return ask
 
 
 def targets_of(
@@ -116,7 +131,7 @@ class Played:
         if self.behind is not None:
             self.behind.event(at, kind, text)
 
-    def summary(self, arm: Poses) -> dict[str, Any]:
+    def summary(self, limbs: Sequence[Limb]) -> dict[str, Any]:
         """How far commands were from the motion (rad), and the arm in the end from the motion's end (rad, m)."""
         if not self.wished:
             return {"played": False}
@@ -127,7 +142,7 @@ class Played:
             "command_rad_max": round(float(apart.max()), 4),
             "command_rad_rms": round(float(np.sqrt((apart**2).mean())), 4),
             "end_rad_max": round(float(np.abs(self.measured[0] - end).max()), 4),
-            "end_m": round(float(np.linalg.norm(arm.pose(self.measured[0])[0] - arm.pose(end)[0])), 5),
+            "end_m": round(max(_apart(limb, self.measured[0], end) for limb in limbs), 5),
         }
 
 
@@ -146,13 +161,19 @@ class Cut:
         return f"{self.begins:6.2f} to {self.ends:6.2f} s: {kinds}; {self.joint} by up to {self.largest:.3f} rad"
 
 
-def cuts(targets: Targets, config: RobotConfig, arm: Poses) -> list[Cut]:
+def _apart(limb: Limb, here: np.ndarray, there: np.ndarray) -> float:
+    """m between the end effector at joints ``here`` (n,) rad and ``there``."""
+    places = [limb.body.pose(q[limb.joints])[0] for q in (here, there)]
+    return float(np.linalg.norm(places[0] - places[1]))
+
+
+def cuts(targets: Targets, config: RobotConfig, limbs: Sequence[Limb]) -> list[Cut]:
     """Where the safety filter would change a motion that begins at its first pose, robot or not."""
     rows, dt = targets.rows[targets.approach :], 1 / targets.rate
     safety = config.safety
     start = np.clip(rows[0], safety.lower + safety.margin, safety.upper - safety.margin)
     reference = np.zeros(config.joint_map.real_dof)
-    chain = SafetyFilter(safety, config.joint_map, dt, start, arm, reference=reference)
+    chain = SafetyFilter(safety, config.joint_map, dt, start, limbs, reference=reference)
     for tick in range(round(safety.soft_start_seconds / dt) + 1):  # which the way there takes in earnest
         chain.watchdog.fresh(tick * dt)
         chain.command(rows[0], tick * dt)

@@ -21,35 +21,33 @@ import h5py
 import numpy as np
 
 from common.cli import CommandParser, run
+from common.embodiment import Embodiment
 from common.errors import UserError
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
 from robot_bridge.asker import Answer
 from robot_bridge.columns import ColumnWriter, read_columns
 from robot_bridge.config import RobotConfig
-from robot_bridge.loop import Arm, Tick
-from robot_bridge.rotations import rotation_quaternion, rotation_vector
+from robot_bridge.loop import Tick
+from robot_bridge.rotations import rotation_matrix, rotation_quaternion
 
 FLUSH_EVERY = 1.0
 """Seconds of a session that a killed process loses at most."""
 HEADER, REQUESTS, EVENTS = "session.json", "requests.jsonl", "events.jsonl"
-STILL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
-"""What stands for an action that was held back."""
-
 log = logging.getLogger("robot_bridge.recorder")
 
 
 class SessionRecorder:
     """Writes to disk in a thread of its own while the loop runs; ``save`` makes a demonstration of it.
 
-    At 128 x 128 a minute of 20 Hz takes 120 MB. ``arm`` belongs to the recorder's thread from now on.
+    At 128 x 128 a minute of 20 Hz takes 120 MB.
 
     Raises:
         UserError: ``folder`` cannot be written, or holds demonstrations of another task under this one's name.
     """
 
-    def __init__(self, folder: str | Path, config: RobotConfig, task: str, views: tuple[str, ...], arm: Arm):
-        self._views, self._arm = views, arm
-        self._width = 7 if config.mode == "osc_delta" else len(config.joints) + 1
+    def __init__(self, folder: str | Path, config: RobotConfig, task: str, views: tuple[str, ...]):
+        self._views, self._config = views, config
+        self._width = config.embodiment.action_width
         self._news: queue.SimpleQueue[Tick | Answer | tuple[float, str, str] | None] = queue.SimpleQueue()
         self._saving = threading.Event()
         self.failure: str = ""
@@ -57,7 +55,14 @@ class SessionRecorder:
         slug = "".join(letter if letter.isalnum() else "_" for letter in task.lower()).strip("_") or "session"
         path = Path(folder) / f"{slug}_demo.hdf5"
         self._session = path.with_name(f"{path.stem}.session-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-        header = {"file": path.name, "task": task, "robot": config.name, "mode": config.mode, "views": list(views)}
+        header: dict[str, Any] = {
+            "file": path.name,
+            "task": task,
+            "robot": config.name,
+            "mode": config.mode,
+            "views": list(views),
+        }
+        header["embodiment"] = config.embodiment.to_dict()
         try:
             _writer(path, header)
             self._session.mkdir(parents=True)
@@ -129,7 +134,7 @@ class SessionRecorder:
                     flushed = time.monotonic()
 
     def _row(self, tick: Tick) -> dict[str, np.ndarray]:
-        position, rotation = self._arm.pose(tick.measured)
+        hands = tick.observation.hands
         none = np.full(self._width, np.nan)
         return {
             "time": np.float64(tick.at),
@@ -141,12 +146,11 @@ class SessionRecorder:
             "measured_sim": tick.measured,
             "commanded_sim": tick.command.q_sim,
             "commanded_real": tick.command.q_real,
-            "opening": np.float64(tick.opening),
+            "opening": tick.openings,
             "mode": np.array(tick.command.mode.value.encode(), "S8"),
             "action": none if tick.action is None else np.asarray(tick.action, np.float64),
-            "position": position,
-            "quaternion": rotation_quaternion(rotation),
-            "rotation": rotation_vector(rotation),
+            "hands": hands,
+            "quaternion": rotation_quaternion(rotation_matrix(hands[0, 3:])),
         }
 
 
@@ -173,7 +177,7 @@ def _publish(session: Path, cut_off: bool = False) -> Path | None:
             header = json.loads((session / HEADER).read_text())
             writer = _writer(session.with_name(header["file"]), header)
             episode = _episode(columns, header, {"cut_off": cut_off} if cut_off else {})
-            writer.append(episode, also=lambda group: _write_log(group.create_group("robot"), columns, session))
+            writer.append(episode, also=lambda group: _write_log(group.create_group("robot"), columns, header, session))
             path = writer.finish()
     except OSError as error:
         raise UserError(
@@ -196,30 +200,54 @@ def _episode(columns: dict[str, np.ndarray], header: dict[str, Any], attributes:
     blank = np.zeros_like(next(iter(views.values())))
     dones = np.zeros(count)
     dones[-1] = 1
-    joints = np.zeros((count, 7))
-    joints[:, : q.shape[1]] = q[:, :7]
-    actions, still = columns["action"], np.tile(STILL, (count, 1))
-    if actions.shape[1] == 7:  # osc_delta actions are what `actions` means elsewhere
-        still = np.where(np.isnan(actions).any(axis=1, keepdims=True), still, actions)
+    still, actions, hands = _still(columns, header["embodiment"]), columns["action"], columns["hands"]
     return Episode(
-        actions=still,
+        actions=np.where(np.isnan(actions).any(axis=1, keepdims=True), still, actions),
         states=np.concatenate([q, fingers], axis=1),
-        robot_states=np.concatenate([fingers, columns["position"], columns["quaternion"]], axis=1),
+        robot_states=np.concatenate([fingers, hands[:, 0, :3], columns["quaternion"]], axis=1),
         rewards=np.zeros(count),
         dones=dones,
         agentview_rgb=views.get("agentview", blank),
         eye_in_hand_rgb=views.get("eye_in_hand", blank),
-        joint_states=joints,
+        joint_states=np.array(q),
         gripper_states=np.array(fingers),
-        ee_pos=np.array(columns["position"]),
-        ee_ori=np.array(columns["rotation"]),
+        ee_pos=np.array(hands[:, 0, :3]),
+        ee_ori=np.array(hands[:, 0, 3:]),
         attributes={"robot": header["robot"], **attributes},
     )
 
 
-def _write_log(group: h5py.Group, columns: dict[str, np.ndarray], session: Path) -> None:
+def _still(columns: dict[str, np.ndarray], embodiment: dict[str, Any]) -> np.ndarray:
+    """What stands (t, d) for actions that were held back: to stay, with open grippers."""
+    count, arm, joint, parts = len(columns["time"]), 0, 0, []
+    for group in Embodiment.from_dict(embodiment).action:
+        if group.kind == "joint_target":
+            parts.append(columns["measured_sim"][:, joint : joint + group.width])
+        elif group.kind == "pose_target":
+            parts.append(columns["hands"][:, arm])
+        else:
+            stay = {"gripper_sign": -1.0, "gripper_opening": 1.0}.get(group.kind, 0.0)
+            parts.append(np.full((count, group.width), stay))
+        is_arm = not group.kind.startswith("gripper_")
+        arm, joint = arm + is_arm, joint + is_arm * group.width
+    return np.concatenate(parts, axis=1)
+
+
+def _write_log(group: h5py.Group, columns: dict[str, np.ndarray], header: dict[str, Any], session: Path) -> None:
     group.attrs["clock"] = "seconds on the control loop's monotonic clock"
-    for name in ("time", "late", "age", "measured_sim", "commanded_sim", "commanded_real", "opening", "mode", "action"):
+    group.attrs["embodiment"] = json.dumps(header["embodiment"])
+    for name in (
+        "time",
+        "late",
+        "age",
+        "measured_sim",
+        "commanded_sim",
+        "commanded_real",
+        "opening",
+        "mode",
+        "action",
+        "hands",
+    ):
         group[name] = columns[name]
     answers = _lines(session / REQUESTS)
     requests = group.create_group("requests")

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,13 +22,14 @@ import numpy as np
 
 from common.cli import CommandParser
 from common.cli import run as run_command
-from common.conventions import CONTROL_FREQUENCY
+from common.embodiment import Embodiment, disagreements
 from common.errors import UserError
 from policy.remote import Client, RemotePolicyError, open_client
 from robot_bridge import logs
+from robot_bridge.actions import state_reader
 from robot_bridge.asker import Answer, Asker, Observation, Reply
 from robot_bridge.chunks import OverlapBlend, TemporalEnsemble
-from robot_bridge.config import RobotConfig, read_robot
+from robot_bridge.config import TEMPLATES, RobotConfig, read_robot
 from robot_bridge.console import KEYS, Keyboard, StatusLine, why_no_key
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import ControlLoop, Recorder, Tick
@@ -44,14 +46,23 @@ log = logging.getLogger("robot_bridge.run")
 
 
 class PolicyQuestion:
-    """Asks the server for a chunk (horizon, d) for one observation. Belongs to the asker's thread."""
+    """Asks the server for a chunk (horizon, d) for one observation. Belongs to the asker's thread.
 
-    def __init__(self, client: Client, views: tuple[str, ...], task: str):
-        self._client, self._views, self._task = client, views, task
+    ``state`` makes the policy's state (d,) of an observation; by default it is joints and fingers.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        views: tuple[str, ...],
+        task: str,
+        state: Callable[[Observation], np.ndarray] = lambda seen: np.concatenate([seen.q, seen.fingers]),
+    ):
+        self._client, self._views, self._task, self._state = client, views, task, state
 
     def __call__(self, observation: Observation) -> Reply:
         """The chunk; ``RemotePolicyError`` when there is none."""
-        proprio = np.concatenate([observation.q[:7], observation.fingers]).astype(np.float32)
+        proprio = self._state(observation).astype(np.float32)
         message = {
             "video": {view: observation.images[None, None, number] for number, view in enumerate(self._views)},
             "state": {"proprio": proprio[None, None]},
@@ -87,7 +98,10 @@ class Printer:
     def tick(self, tick: Tick) -> None:
         """One line a control period."""
         joints = " ".join(f"{value:+.4f}" for value in tick.command.q_real)
-        print(f"{tick.at:.3f} {tick.command.mode.value:8s} [{joints}] fingers {tick.opening:.3f}", flush=True)
+        print(
+            f"{tick.at:.3f} {tick.command.mode.value:8s} [{joints}] fingers {tick.openings.round(3).tolist()}",
+            flush=True,
+        )
         if self._recorder is not None:
             self._recorder.tick(tick)
 
@@ -121,6 +135,37 @@ def check_replan(config: RobotConfig, replan: int, rate: float, horizon: int, se
             f"--replan {replan} asks every {replan / rate:g} s, safety.hold_after is {config.safety.hold_after:g} s; "
             "lower --replan or raise hold_after"
         )
+
+
+def check_policy(config: RobotConfig, about: dict[str, Any], rate: float, forced: bool) -> Embodiment | None:
+    """What the policy says that its numbers mean; None where it does not say.
+
+    Raises:
+        UserError: they mean something else than the robot's; or it gives actions at another ``rate`` (Hz), which no
+            ``--rate`` has asked for (``forced``).
+    """
+    if about.get("embodiment") is None:
+        log.warning("the server does not say what its numbers mean; they are taken for %s", config.mode)
+        return None
+    policy = Embodiment.from_dict(about["embodiment"])
+    found = disagreements(config.embodiment, policy)
+    if policy.rate != rate and not forced:
+        found.append(f"its actions are meant for {policy.rate:g} Hz, the robot's rate is {rate:g}; or say --rate")
+    if found:
+        raise UserError(f"this policy cannot drive {config.name}: " + "; ".join(found))
+    return policy
+
+
+def check_cameras(config: RobotConfig, link: RobotLink) -> None:
+    """``UserError`` when a camera sends another size than robot.yaml says."""
+    images = link.images()
+    for view, size in config.camera_sizes.items():
+        name = config.cameras[view]
+        if name in images and images[name].pixels.shape[:2] != size:
+            height, width = images[name].pixels.shape[:2]
+            raise UserError(
+                f"camera {name} sends {height} x {width} pixels, robot.yaml says {size[0]} x {size[1]} for {view}"
+            )
 
 
 def wait_for_server(client: Client, seconds: float) -> dict[str, Any]:
@@ -180,7 +225,8 @@ def introduce(config: RobotConfig, about: dict[str, Any], address: str, seconds:
         f"        {' and '.join(about['views'])} at {height} x {width}, {about['action_horizon']} actions; "
         f"round trip {seconds * 1e3:.1f} ms"
     )
-    print(f"robot   {config.name} at {config.state_address}: {config.joint_map.real_dof} joints, {config.mode}")
+    arms = f"{len(config.arms)} arms, " * (len(config.arms) > 1)
+    print(f"robot   {config.name} at {config.state_address}: {arms}{config.joint_map.real_dof} joints, {config.mode}")
     print(f"task    {task!r}", flush=True)
 
 
@@ -224,9 +270,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         default="tcp://127.0.0.1:5555",
         help="the policy server: tcp://, groot:// or openpi://HOST:PORT (docs/wire.md)",
     )
-    parser.add_argument("--robot", default="twin", help="robot.yaml, or 'twin' (docs/robot.md)")
+    parser.add_argument("--robot", default="twin", help=f"robot.yaml, or {', '.join(TEMPLATES)} (docs/robot.md)")
     parser.add_argument("--task", default="pick up the can", help="the instruction for the policy")
-    parser.add_argument("--rate", type=float, default=CONTROL_FREQUENCY, help="control rate in Hz; 20 as in training")
+    parser.add_argument("--rate", type=float, help="control rate in Hz, if not robot.yaml's (20, as in training)")
     parser.add_argument("--replan", type=int, default=4, help="ask for the next chunk after this many ticks")
     parser.add_argument("--join", choices=("blend", "ensemble"), default="blend", help="how chunks are joined")
     parser.add_argument("--seconds", type=float, help="run so long; without it until q or Ctrl-C")
@@ -249,7 +295,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         help=f"real-time priority, 1 to 99; 0: as any process (default {DEFAULT_PRIORITY}, where the system grants it)",
     )
     arguments = parser.parse_args(argv)
-    if not 1 <= arguments.rate <= 1000:
+    if arguments.rate is not None and not 1 <= arguments.rate <= 1000:
         raise UserError("--rate must be 1 to 1000 Hz")
     if not 0 <= arguments.priority <= 99:
         raise UserError("--priority must be 0 to 99")
@@ -263,19 +309,19 @@ def main(argv: list[str]) -> None:
     logs.configure()
     config = read_robot(arguments.robot)
 
-    from robot_bridge.kinematics import Kinematics  # these bring MuJoCo; not for --help
-    from robot_bridge.osc import OscReference
-    from robot_bridge.panda import load_model
+    from robot_bridge.kinematics import limbs_of  # these bring MuJoCo; not for --help
+    from robot_bridge.osc import references_of
 
-    model = load_model(config.model)
-    base = "base" if config.is_training_arm else None
-    arm = Kinematics(model, config.joints, config.site, base)
+    rate = arguments.rate or config.rate
+    limbs = limbs_of(config)
     prefer_this_process(arguments.priority)  # before the threads that serve the loop start, so that they inherit it
     clients, about, seconds = connect(arguments)
     views = tuple(about["views"])
-    check_replan(config, arguments.replan, arguments.rate, int(about["action_horizon"]), seconds)
-    link = RobotLink(config.state_address, config.target_address, config.joint_map.real_dof, config.camera_address)
+    policy = check_policy(config, about, rate, forced=arguments.rate is not None)
+    check_replan(config, arguments.replan, rate, int(about["action_horizon"]), seconds)
+    link = RobotLink.to(config)
     link.wait(tuple(config.cameras.get(view, view) for view in views), timeout=10.0)
+    check_cameras(config, link)
     if not arguments.dry_run:
         link.wait_until_free()
     introduce(config, about, arguments.server, seconds, arguments.task)
@@ -287,20 +333,20 @@ def main(argv: list[str]) -> None:
 
         for path in recover(arguments.record):
             print(f"recovered a session that was cut off: {path}")
-        own_arm = Kinematics(model, config.joints, config.site, base)
-        session = SessionRecorder(arguments.record, config, arguments.task, views, own_arm)
-    asker = Asker(*(PolicyQuestion(client, views, arguments.task) for client in clients))
+        session = SessionRecorder(arguments.record, config, arguments.task, views)
+    state = state_reader(config, policy)
+    asker = Asker(*(PolicyQuestion(client, views, arguments.task, state) for client in clients))
     loop = ControlLoop(
         config,
         link,
-        arm,
+        limbs,
         asker,
         OverlapBlend() if arguments.join == "blend" else TemporalEnsemble(),
         views=views,
         image_size=tuple(about["image_size"]),
-        rate=arguments.rate,
+        rate=rate,
         replan=arguments.replan,
-        reference=OscReference(config.osc, 1 / arguments.rate) if config.mode == "osc_delta" else None,
+        references=references_of(config, rate),
         send=not arguments.dry_run,
         recorder=Printer(session) if arguments.dry_run else session,
     )

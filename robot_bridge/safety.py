@@ -10,15 +10,15 @@ Then comes the joint map; and the watchdog decides whether anything is followed 
 """
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 import numpy as np
 
 from common.joint_map import JointMap
-from robot_bridge.config import SafetyConfig
+from robot_bridge.config import Box, SafetyConfig
 from robot_bridge.limits import MotionLimiter
 from robot_bridge.rotations import rotation_vector
 from robot_bridge.workspace import Body, Workspace
@@ -60,6 +60,19 @@ class Poses(Body, Protocol):
     ) -> np.ndarray:
         """Joints in a range, near ``q``, that should bring the end effector to a pose; need not be right."""
         ...
+
+
+@dataclass(frozen=True)
+class Limb:
+    """An arm as a part of a robot: kinematics, which of the robot's joints are its, and its own box if it has one."""
+
+    body: Poses
+    joints: slice = field(default_factory=lambda: slice(None))
+    box: Box | None = None
+
+
+Wish = np.ndarray | HandPose | tuple[HandPose, ...]
+"""A joint target (n,) rad of all joints, a pose of the only hand, or one of each."""
 
 
 class Watchdog:
@@ -125,10 +138,11 @@ class Command:
 
 
 class SafetyFilter:
-    """The whole chain for one arm, called once a control period with whatever is wished at that time.
+    """The whole chain for one robot, called once a control period with whatever is wished at that time.
 
-    ``on_event(kind, text)`` hears of every change of mode and every intervention; ``interventions`` counts them.
-    ``reference`` (real_dof,), robot's unit, is where joints of the robot stay that the joint map does not name.
+    A robot of several ``limbs`` moves as one: what slows a joint slows all of them, and where one arm has to brake the
+    others do. ``on_event(kind, text)`` hears of every change of mode and every intervention; ``interventions`` counts
+    them. ``reference`` (real_dof,), robot's unit, is where joints of the robot stay that the joint map does not name.
     """
 
     def __init__(
@@ -137,12 +151,12 @@ class SafetyFilter:
         joint_map: JointMap,
         dt: float,
         start: np.ndarray,
-        poses: Poses,
+        limbs: Sequence[Limb],
         on_event: Callable[[str, str], None] = lambda kind, text: None,
         reference: np.ndarray | None = None,
     ):
         self._reference = reference
-        self._config, self._map, self._dt, self._poses, self._on_event = config, joint_map, dt, poses, on_event
+        self._config, self._map, self._dt, self._limbs, self._on_event = config, joint_map, dt, limbs, on_event
         real_lower, real_upper = joint_map.sim_limits()
         self._hard_lower = np.maximum(config.lower, real_lower)
         self._hard_upper = np.minimum(config.upper, real_upper)
@@ -200,8 +214,8 @@ class SafetyFilter:
             elif fast.any():
                 self.watchdog.stop(f"joint {int(np.argmax(fast))} of the robot is faster than its velocity limit")
 
-    def command(self, wish: np.ndarray | HandPose | None, now: float) -> Command:
-        """The next command; ``wish`` is a joint target (n,) rad, simulator order, a pose of the hand, or nothing.
+    def command(self, wish: Wish | None, now: float) -> Command:
+        """The next command; None wishes for nothing.
 
         A wish that is not finite stops the arm like an action that is not.
         """
@@ -211,7 +225,8 @@ class SafetyFilter:
         mode = self.watchdog.check(now)
         target = self._target(wish) if mode is Mode.RUNNING and wish is not None else None
         q = self._motion.brake() if target is None else self._follow(target, self._speed(now))
-        self._workspace.settle(self._motion.plan)
+        for limb, workspace in zip(self._limbs, self._workspaces, strict=True):
+            workspace.settle(self._motion.plan[:, limb.joints])
         return Command(q, self._map.to_real(q, self._reference), mode)
 
     def reset(self, measured: np.ndarray, reference: np.ndarray | None = None) -> bool:
@@ -228,34 +243,51 @@ class SafetyFilter:
         self._restart(measured)
         return True
 
-    def _is_sound(self, wish: np.ndarray | HandPose) -> bool:
-        if isinstance(wish, HandPose):
-            return all(np.isfinite(part).all() for part in (wish.position, wish.rotation, wish.near))
-        return np.shape(wish) == self._lower.shape and bool(np.isfinite(wish).all())
+    def _is_sound(self, wish: Wish) -> bool:
+        if isinstance(wish, np.ndarray):
+            return wish.shape == self._lower.shape and bool(np.isfinite(wish).all())
+        poses = _poses(wish)
+        parts = [part for pose in poses for part in (pose.position, pose.rotation, pose.near)]
+        return len(poses) == len(self._limbs) and all(np.isfinite(part).all() for part in parts)
 
-    def _target(self, wish: np.ndarray | HandPose) -> np.ndarray | None:
-        """The joints (n,) rad that the wish comes to once it lies in range and box; None where there are none."""
+    def _target(self, wish: Wish) -> np.ndarray | None:
+        """The joints (n,) rad that the wish comes to once it lies in range and boxes; None where there are none."""
         lower, upper = self._motion.lower, self._motion.upper
-        if isinstance(wish, HandPose):
-            allowed = self._workspace.nearest(wish.position, wish.rotation, PULL)
-            self._note("workspace", allowed, wish.position)
-            return self._joints_at(HandPose(allowed, wish.rotation, np.clip(wish.near, lower, upper)))
-        joints = np.clip(wish, lower, upper)
-        self._note("position", joints, wish)
-        position, rotation = self._poses.pose(joints)
-        allowed = self._workspace.nearest(position, rotation)
+        found: list[np.ndarray | None]
+        if isinstance(wish, np.ndarray):
+            joints = np.clip(wish, lower, upper)
+            self._note("position", joints, wish)
+            found = [self._keep(number, joints[limb.joints]) for number, limb in enumerate(self._limbs)]
+        else:
+            found = [self._reach(number, pose) for number, pose in enumerate(_poses(wish))]
+        reached = [part for part in found if part is not None]
+        return np.concatenate(reached) if len(reached) == len(found) else None
+
+    def _reach(self, number: int, wish: HandPose) -> np.ndarray | None:
+        """An arm's joints for a pose of its hand."""
+        own = self._limbs[number].joints
+        allowed = self._workspaces[number].nearest(wish.position, wish.rotation, PULL)
+        self._note("workspace", allowed, wish.position)
+        near = np.clip(wish.near, self._motion.lower[own], self._motion.upper[own])
+        return self._joints_at(number, HandPose(allowed, wish.rotation, near))
+
+    def _keep(self, number: int, joints: np.ndarray) -> np.ndarray | None:
+        """An arm's joints where their hand is inside the box, else those for the nearest place inside."""
+        position, rotation = self._limbs[number].body.pose(joints)
+        allowed = self._workspaces[number].nearest(position, rotation)
         if not self._note("workspace", allowed, position):
             return joints
-        return self._joints_at(HandPose(allowed, rotation, joints))
+        return self._joints_at(number, HandPose(allowed, rotation, joints))
 
-    def _joints_at(self, pose: HandPose) -> np.ndarray | None:
+    def _joints_at(self, number: int, pose: HandPose) -> np.ndarray | None:
         """What inverse kinematics says, if forward kinematics confirms it; else None."""
-        lower, upper = self._motion.lower, self._motion.upper
-        found = np.clip(self._poses.solve(pose.position, pose.rotation, pose.near, lower, upper), lower, upper)
-        position, rotation = self._poses.pose(found)
+        limb = self._limbs[number]
+        body, lower, upper = limb.body, self._motion.lower[limb.joints], self._motion.upper[limb.joints]
+        found = np.clip(body.solve(pose.position, pose.rotation, pose.near, lower, upper), lower, upper)
+        position, rotation = body.pose(found)
         missed = float(np.abs(position - pose.position).max())
         turned = float(np.linalg.norm(rotation_vector(rotation @ pose.rotation.T)))
-        way = float(np.linalg.norm(pose.position - self._poses.pose(pose.near)[0]))
+        way = float(np.linalg.norm(pose.position - body.pose(pose.near)[0]))
         moved = float(np.abs(found - pose.near).max())
         if missed <= REACHED and turned <= ALIGNED and moved <= JUMP + JUMP_PER_METRE * way:
             return found
@@ -285,7 +317,7 @@ class SafetyFilter:
 
     def _restart(self, start: np.ndarray) -> None:
         config = self._config
-        self._workspace = Workspace(config, self._poses, start)
+        self._workspaces = [Workspace(config.within(limb.box), limb.body, start[limb.joints]) for limb in self._limbs]
         present = self._map.present  # a joint that the robot does not have stays where it is
         self._motion = MotionLimiter(
             start,
@@ -295,12 +327,17 @@ class SafetyFilter:
             config.acceleration,
             config.jerk,
             self._dt,
-            self._workspace.admits,
+            self._admits,
         )
         self._started = None
-        outside = float(-self._workspace.allowed.min())
+        outside = max(float(-workspace.allowed.min()) for workspace in self._workspaces)
         if outside > TOLERANCE:
             self._on_event("outside", f"the arm starts {outside:.3f} m outside its workspace; it may only come back")
+
+    def _admits(self, path: np.ndarray) -> bool:
+        """Whether every arm stays in its box all along ``path`` (t, n) rad."""
+        pairs = zip(self._limbs, self._workspaces, strict=True)
+        return all(workspace.admits(path[:, limb.joints]) for limb, workspace in pairs)
 
     def _note(self, kind: str, allowed: np.ndarray, wished: np.ndarray) -> bool:
         change = float(np.abs(allowed - wished).max())
@@ -312,3 +349,7 @@ class SafetyFilter:
     def _intervene(self, kind: str, text: str) -> None:
         self.interventions[kind] += 1
         self._on_event(f"limited_{kind}", text)
+
+
+def _poses(wish: HandPose | tuple[HandPose, ...]) -> tuple[HandPose, ...]:
+    return (wish,) if isinstance(wish, HandPose) else wish

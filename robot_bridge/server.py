@@ -27,10 +27,11 @@ from robot_bridge.serving.admission import Admission
 from robot_bridge.serving.connections import Connections
 from robot_bridge.serving.dispatch import Dispatcher
 from robot_bridge.serving.door import Door
+from robot_bridge.serving.embodiment import embodiment_of
 from robot_bridge.serving.health import Health
 from robot_bridge.serving.inference import Inference
 from robot_bridge.serving.metrics import ServerMetrics
-from robot_bridge.serving.observation import PROPRIO, InputSpec
+from robot_bridge.serving.observation import InputSpec
 from robot_bridge.serving.replies import Replies
 from robot_bridge.serving.waiting import Waiting
 
@@ -74,7 +75,9 @@ class PolicyServer:
 
         about = policy.describe()
         names = Names.read(rename, policy.views)
-        spec = InputSpec(policy.views, policy.image_size, max_batch, names, about.get("num_tracks"))
+        spec = InputSpec(
+            policy.views, policy.image_size, max_batch, names, about.get("num_tracks"), embodiment_of(policy)
+        )
         self._context = zmq.Context()
         self._authenticator = _only_known_clients(self._context, keys) if keys is not None else None
         self._socket = _router(self._context, bind, limits, keys)
@@ -186,12 +189,12 @@ class PolicyServer:
 
 def warm_up(policy: Policy, sizes: tuple[int, ...], on_size: Callable[[int, float], None] | None = None) -> None:
     """Calls the policy once a batch size, so that the first client does not wait for lazy set-up."""
-    height, width = policy.image_size
+    (height, width), state_width = policy.image_size, embodiment_of(policy).state_width
     instruction = (policy.describe().get("instructions") or ["warm up"])[0]  # a policy may know no others
     for size in sizes:
         started = time.monotonic()
         images = np.zeros((size, len(policy.views), height, width, 3), np.uint8)
-        policy.act(images, np.zeros((size, PROPRIO), np.float32), [instruction] * size)
+        policy.act(images, np.zeros((size, state_width), np.float32), [instruction] * size)
         if on_size is not None:
             on_size(size, time.monotonic() - started)
 

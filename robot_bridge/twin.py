@@ -1,7 +1,8 @@
-"""The digital twin: a Panda in MuJoCo behind the robot protocol, in a process of its own.
+"""The digital twin: a robot in MuJoCo behind the robot protocol, in a process of its own.
 
 It behaves as a robot's controller does: 500 Hz, its own joint order, signs and offsets, cameras, and a watchdog that
 holds when targets stop coming. Then: python -m robot_bridge.run --robot twin --task 'pick up the can'
+It is a Panda, or whatever the robot.yaml of --robot describes: --robot ur5e, --robot so101, --robot my_arms.yaml
 
 While it runs, type faults: delay 0.1 | loss 0.3 | noise 0.01 | freeze 1 | stuck 3 | fault TEXT, 'fault' to clear it.
 """
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import mujoco
@@ -22,6 +24,7 @@ import zmq
 from common.cli import CommandParser, run
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
+from robot_bridge.config import TEMPLATES, GripperConfig, read_robot
 from robot_bridge.drivers.protocol import (
     CameraImage,
     ProtocolError,
@@ -31,22 +34,14 @@ from robot_bridge.drivers.protocol import (
     pack_state,
 )
 from robot_bridge.drivers.reception import Reception
-from robot_bridge.panda import HOME, JOINTS
+from robot_bridge.twin_robot import TwinRobot, panda_twin, twin_of
 from robot_bridge.twin_scene import PERIOD, load_scene
-
-# How the twin is wired, written down apart from any robot.yaml, so that a wrong joint map shows.
-MOTOR = (2, 4, 6, 1, 5, 3, 0)
-"""The motor that moves each joint of the model."""
-JOINT = tuple(MOTOR.index(motor) for motor in range(len(MOTOR)))
-"""The joint that each motor moves."""
-SIGN = np.array([1, -1, 1, -1, 1, -1, 1])
-OFFSET = np.array([-0.2, 0.0, -1.0, 0.0, 0.3, 0.1, 0.5])
-"""Of each joint of the model, rad."""
 
 STATE_EVERY = 5
 """Control periods between two states on the wire: 100 Hz."""
 AT_REST = 0.01
 """Rad/s of the fastest joint, below which the arm stands."""
+JOINT_MOTOR = int(mujoco.mjtTrn.mjTRN_JOINT)
 
 
 @dataclass
@@ -62,7 +57,7 @@ class Faults:
     noise: float = 0.0
     """Standard deviation (rad) of the measured joint positions."""
     stuck: int | None = None
-    """Joint, in the robot's order, that does not move any more."""
+    """Joint, in the robot's order, counted from 0, that does not move any more."""
     fault: str = ""
     """What the robot reports as its own fault."""
 
@@ -75,7 +70,7 @@ class Faults:
             elif name == "freeze":
                 self.freeze = value.strip() not in ("0", "off", "")
             elif name == "stuck":
-                self.stuck = None if value.strip() in ("none", "") else int(value) % len(MOTOR)
+                self.stuck = None if value.strip() in ("none", "") else int(value)
             elif name == "fault":
                 self.fault = value
             else:
@@ -84,19 +79,43 @@ class Faults:
             raise UserError(f"fault {name} does not take {value!r}") from None
 
 
-def to_motor(q: np.ndarray) -> np.ndarray:
-    """The motors' positions (7,) for the model's joints (7,)."""
-    return (SIGN * q + OFFSET)[list(JOINT)]
+class Fingers:
+    """The joints of a gripper, which go together between closed and open."""
 
+    def __init__(self, model: mujoco.MjModel, config: GripperConfig, motor: Callable[[int], int]):
+        parts = [model.joint(name) for name in config.joints]
+        self._places = np.array([int(part.qposadr[0]) for part in parts], int)
+        self._motors = np.array([motor(part.id) for part in parts], int)
+        self._closed, self._open = np.array(list(config.joints.values())).reshape(-1, 2).T
+        self._config = config
+        self._told = config.open
 
-def from_motor(motors: np.ndarray) -> np.ndarray:
-    """The positions of the model's joints (7,) for the motors' (7,)."""
-    return SIGN * (motors[list(MOTOR)] - OFFSET)
+    def place(self, data: mujoco.MjData) -> None:
+        """Where they are when open."""
+        data.qpos[self._places] = self._open
+
+    def drive(self, data: mujoco.MjData, opening: float) -> None:
+        """Where they are to be; ``opening`` is in the driver's unit."""
+        config, self._told = self._config, opening
+        share = (opening - config.closed) / (config.open - config.closed)
+        data.ctrl[self._motors] = self._closed + share * (self._open - self._closed)
+
+    def measure(self, data: mujoco.MjData) -> np.ndarray:
+        """Where they are (f,), in the driver's unit; where they were told to be, if the model has none."""
+        config, count = self._config, self._config.fingers
+        places = np.full(count, self._told)
+        if len(self._places):
+            share = (data.qpos[self._places] - self._closed) / (self._open - self._closed)
+            places = np.resize(config.closed + share * (config.open - config.closed), count)
+        return places * np.resize([1.0, -1.0], count)
 
 
 @dataclass
 class Twin:
-    """Steps the model in real time and talks on two sockets until ``stop``; ``scene`` is a file (``twin_scene``)."""
+    """Steps the model in real time and talks on two sockets until ``stop``; ``scene`` is a file (``twin_scene``).
+
+    ``image_size`` is that of images whose size ``robot`` does not say.
+    """
 
     state_address: str
     target_address: str
@@ -104,26 +123,32 @@ class Twin:
     camera_rate: float = CONTROL_FREQUENCY
     faults: Faults = field(default_factory=Faults)
     scene: str | None = None
+    robot: TwinRobot = field(default_factory=panda_twin)
 
     def __post_init__(self) -> None:
-        scene = load_scene(self.scene)
+        robot = self.robot
+        scene = load_scene(robot, self.scene)
         self.model, self.notice = scene.model, scene.notice
         self.data = mujoco.MjData(self.model)
         for joint, positions in scene.start.items():
             self.data.joint(joint).qpos[:] = positions
-        self._joints = np.array([int(self.model.joint(name).qposadr[0]) for name in JOINTS])
-        self._fingers = np.array([int(self.model.joint(f"gripper_finger_joint{n}").qposadr[0]) for n in (1, 2)])
-        self._velocities = np.array([int(self.model.joint(name).dofadr[0]) for name in JOINTS])
-        self.data.qpos[self._joints] = HOME
-        self._wish = np.array(HOME)
+        parts = [self.model.joint(name) for name in robot.joints]
+        self._joints = np.array([int(part.qposadr[0]) for part in parts])
+        self._velocities = np.array([int(part.dofadr[0]) for part in parts])
+        self._motors = np.array([self._motor(part.id) for part in parts])
+        self._fingers = [Fingers(self.model, gripper, self._motor) for gripper in robot.grippers]
+        self.data.qpos[self._joints] = robot.home
+        self._wish = robot.home.copy()
         self._held = self._wish.copy()
-        self._opening = 0.04
-        self.data.qpos[self._fingers] = self._opening, -self._opening
+        self._openings = np.array([gripper.open for gripper in robot.grippers])
+        for fingers in self._fingers:
+            fingers.place(self.data)
+        self._others = np.zeros(robot.wiring.real_dof)  # where the robot's joints are that the model lacks
         mujoco.mj_forward(self.model, self.data)
         self._rng = np.random.default_rng(0)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._reception = Reception(len(MOTOR))
+        self._reception = Reception(robot.wiring.real_dof, len(robot.grippers))
         self._began = time.monotonic()
         self._driven = False
         self._braking: np.ndarray | None = None  # the last target, if it was one with stop
@@ -179,6 +204,13 @@ class Twin:
         bodies = [self.model.body(self.model.jnt_bodyid[joint]) for joint in free]
         return {body.name: self.data.xpos[body.id].round(4).tolist() for body in bodies}
 
+    def _motor(self, joint: int) -> int:
+        """The actuator of a joint."""
+        (found,) = np.flatnonzero(
+            (self.model.actuator_trntype == JOINT_MOTOR) & (self.model.actuator_trnid[:, 0] == joint)
+        )
+        return int(found)
+
     def _clock(self) -> float:
         """The robot's own steady clock, s. It goes on when the machine is too busy to step the model in time."""
         return time.monotonic() - self._began
@@ -202,12 +234,14 @@ class Twin:
         """A target with ``stop`` is a braking ramp; when that stands the arm holds where it then is."""
         stands = target.stop and self._braking is not None and np.array_equal(target.q, self._braking)
         if not stands:
-            self._wish, self._settling = from_motor(target.q), False
+            self._wish, self._settling = self.robot.wiring.to_sim(target.q, self.robot.home), False
+            self._others = target.q.copy()
         elif not self._standing:
             self._settling = True
         self._standing, self._braking = stands, target.q if target.stop else None
         if not target.stop:
-            self._opening = float(np.clip(target.opening, 0.0, 0.04))
+            ends = np.array([sorted((gripper.closed, gripper.open)) for gripper in self.robot.grippers]).reshape(-1, 2)
+            self._openings = np.clip(target.openings, ends[:, 0], ends[:, 1])
 
     def _settle(self) -> None:
         """Once the arm has come to rest that is its place: a joint that could not follow is pushed no more."""
@@ -218,25 +252,29 @@ class Twin:
     def _control(self) -> None:
         """Approaches the wish over about one command period, as a robot's interpolator does."""
         self._settle()
-        step = np.clip(self._wish - self._held, -2.6 * PERIOD, 2.6 * PERIOD)
-        self._held += step * 0.5 if np.abs(step).max() < 2.6 * PERIOD else step
+        most = self.robot.speed * PERIOD
+        step = np.clip(self._wish - self._held, -most, most)
+        self._held += step * 0.5 if (np.abs(step) < most).all() else step
         goal = self._held.copy()
         if self.faults.stuck is not None:
-            joint = JOINT[self.faults.stuck]
+            joint = self.robot.wiring.index == self.faults.stuck
             goal[joint] = self.data.qpos[self._joints[joint]]
             self.data.qvel[self._velocities[joint]] = 0.0
-        self.data.ctrl[:7] = goal
-        self.data.ctrl[7:9] = self._opening, -self._opening
+        self.data.ctrl[self._motors] = goal
+        for fingers, opening in zip(self._fingers, self._openings, strict=True):
+            fingers.drive(self.data, opening)
 
     def _tell(self, tick: int) -> None:
         now = time.monotonic()
         if not self.faults.freeze:
             q = self.data.qpos[self._joints]
             q = q + self._rng.normal(0, self.faults.noise, len(q)) if self.faults.noise else q
-            dq = (SIGN * self.data.qvel[self._velocities])[list(JOINT)]
-            clock, fingers = self._clock(), self.data.qpos[self._fingers]
+            wiring, zeros = self.robot.wiring, np.zeros(self.robot.wiring.real_dof)
+            dq = wiring.to_real(self.data.qvel[self._velocities], zeros) - wiring.to_real(0 * q, zeros)
+            clock, fingers = self._clock(), np.concatenate([[], *(part.measure(self.data) for part in self._fingers)])
             receipt = (self._reception.boot, self._reception.session(clock), self._reception.last_sequence)
-            state = RobotState(tick, clock, to_motor(q), dq, fingers, self.faults.fault, *receipt, self.notice)
+            q = wiring.to_real(q, self._others)
+            state = RobotState(tick, clock, q, dq, fingers, self.faults.fault, *receipt, self.notice)
             self._late.append((now + self.faults.delay, pack_state(state)))
         while self._late and self._late[0][0] <= now:
             self._out.send_multipart(self._late.popleft()[1], zmq.NOBLOCK)
@@ -245,14 +283,20 @@ class Twin:
             self._out.send_multipart(pack_image(CameraImage(name, sequence, pixels, now - taken)), zmq.NOBLOCK)
 
     def _film(self) -> None:
-        """Renders both cameras; only the main thread touches the sockets."""
-        size = self.image_size
+        """Renders the cameras; only the main thread touches the sockets."""
+        there = {self.model.camera(number).name for number in range(self.model.ncam)}
+        cameras = {view: name for view, name in self.robot.cameras.items() if view in there}
+        square = (self.image_size, self.image_size)
+        sizes = {view: self.robot.sizes.get(view, square) for view in cameras}
         look = mujoco.MjvOption()
         look.geomgroup[0] = 0  # collision shapes
         look.sitegroup[:] = 0
         shown = mujoco.MjData(self.model)
         sequence = 0
-        with mujoco.Renderer(self.model, size, size) as renderer:
+        with contextlib.ExitStack() as stack:
+            renderers = {
+                size: stack.enter_context(mujoco.Renderer(self.model, *size)) for size in dict.fromkeys(sizes.values())
+            }
             while not self._stopping.wait(1 / self.camera_rate):
                 with self._lock:
                     shown.qpos[:] = self.data.qpos
@@ -260,14 +304,16 @@ class Twin:
                 mujoco.mj_kinematics(self.model, shown)
                 mujoco.mj_camlight(self.model, shown)
                 sequence += 1
-                for name in ("agentview", "eye_in_hand"):
-                    renderer.update_scene(shown, name, look)
+                for view, name in cameras.items():
+                    renderer = renderers[sizes[view]]
+                    renderer.update_scene(shown, view, look)
                     self._pictures.append((taken, name, sequence, renderer.render()))
 
 
 def main(argv: list[str]) -> None:
     """The command."""
     parser = CommandParser("robot_bridge.twin", __doc__)
+    parser.add_argument("--robot", default="twin", help=f"robot.yaml, or {', '.join(TEMPLATES)} (default: a Panda)")
     parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state and images are published")
     parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
     parser.add_argument(
@@ -281,7 +327,8 @@ def main(argv: list[str]) -> None:
     for line in arguments.fault:
         faults.set(line)
     addresses = arguments.state_address, arguments.target_address
-    twin = Twin(*addresses, arguments.image_size, arguments.camera_rate, faults, arguments.scene)
+    robot = panda_twin() if arguments.robot == "twin" else twin_of(read_robot(arguments.robot))
+    twin = Twin(*addresses, arguments.image_size, arguments.camera_rate, faults, arguments.scene, robot)
     if twin.notice:
         print(f"warning: {twin.notice}", file=sys.stderr)
     threading.Thread(target=_read_faults, args=(faults,), daemon=True).start()

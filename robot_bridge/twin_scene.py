@@ -1,8 +1,8 @@
-"""What the digital twin's arm stands in: a table with two things to reach for, or a scene file.
+"""What the digital twin's robot stands in: a table with two things to reach for, or a scene file.
 
-A scene file is MJCF with a body ``robot_base`` where the arm stands and a camera ``agentview``; ``python -m sim.scene``
-writes one of any LIBERO task. Its keyframe ``start``, if there is one, says where everything is in the beginning, its
-custom text ``notice`` what people should know.
+A scene file is MJCF with a body ``robot_base`` where the robot stands and a camera ``agentview``;
+``python -m sim.scene`` writes one of any LIBERO task. Its keyframe ``start``, if there is one, says where everything is
+in the beginning, its custom text ``notice`` what people should know.
 """
 
 from dataclasses import dataclass, field
@@ -12,12 +12,10 @@ import mujoco
 import numpy as np
 
 from common.errors import UserError
-from robot_bridge.panda import panda_spec
+from robot_bridge.twin_robot import TwinRobot
 
 PERIOD = 0.002
 """Seconds of a simulation step, and of the twin's control."""
-STIFFNESS = np.array([4500, 4500, 3500, 3500, 2000, 2000, 2000.0])
-DAMPING = np.array([450, 450, 350, 350, 200, 200, 200.0])
 
 
 @dataclass
@@ -30,14 +28,14 @@ class Scene:
     """What the file says about itself to whoever uses it."""
 
 
-def load_scene(path: str | Path | None = None) -> Scene:
-    """The scene of a file, or the table; with the arm.
+def load_scene(robot: TwinRobot, path: str | Path | None = None) -> Scene:
+    """The scene of a file, or the table; with the robot.
 
     Raises:
-        UserError: the file is no scene that the arm can stand in.
+        UserError: the file is no scene that the robot can stand in.
     """
     if path is None:
-        return Scene(_with_arm(_table()))
+        return Scene(_with_robot(_table(), robot))
     try:
         spec = mujoco.MjSpec.from_file(str(path))
         alone = spec.compile()
@@ -59,24 +57,12 @@ def load_scene(path: str | Path | None = None) -> Scene:
                 part.file = str(folder / subfolder / part.file)
     spec.meshdir = spec.texturedir = ""  # they would count for the arm's files, too
     notice = next((text.data for text in spec.texts if text.name == "notice"), "")
-    return Scene(_with_arm(spec), start, notice)
+    return Scene(_with_robot(spec, robot), start, notice)
 
 
-def _with_arm(spec: mujoco.MjSpec) -> mujoco.MjModel:
-    """The arm on the body ``robot_base``, its motors turned into position servos."""
-    arm = panda_spec()
-    for actuator, stiffness, damping, joint in zip(arm.actuators[:7], STIFFNESS, DAMPING, range(7), strict=True):
-        # From torques to a position servo: force = stiffness (target - q) - damping dq.
-        actuator.biastype = mujoco.mjtBias.mjBIAS_AFFINE
-        actuator.gainprm[0] = stiffness
-        actuator.biasprm[:3] = 0, -stiffness, -damping
-        actuator.ctrllimited = False
-        actuator.forcelimited = True
-        actuator.forcerange = [-87, 87] if joint < 4 else [-40, 40]
-    for body in arm.bodies:
-        if body.name.startswith(("link", "right_hand", "gripper_")):
-            body.gravcomp = 1.0  # as a real arm's controller does
-    spec.attach(arm, frame=spec.body("robot_base").add_frame())
+def _with_robot(spec: mujoco.MjSpec, robot: TwinRobot) -> mujoco.MjModel:
+    """The robot on the body ``robot_base``."""
+    spec.attach(robot.spec(), frame=spec.body("robot_base").add_frame())
     spec.option.timestep = PERIOD
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST  # stiff servos on light links
     spec.visual.quality.offsamples = 0  # software OpenGL on a robot's PC has other things to do

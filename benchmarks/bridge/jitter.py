@@ -43,21 +43,20 @@ def _loop(parent: Connection, server: str, twin: str, priority: int, seconds: fl
     from robot_bridge.chunks import OverlapBlend
     from robot_bridge.config import read_robot
     from robot_bridge.drivers.link import RobotLink
-    from robot_bridge.kinematics import Kinematics
+    from robot_bridge.kinematics import limbs_of
     from robot_bridge.loop import ControlLoop
-    from robot_bridge.osc import OscReference
-    from robot_bridge.panda import load_model
+    from robot_bridge.osc import references_of
     from robot_bridge.run import PolicyQuestion
 
     config = read_robot("twin")
     state_address, target_address = twin.split()
-    arm = Kinematics(load_model(config.model), config.joints, config.site, "base")
+    limbs = limbs_of(config)
     prefer_this_process(priority)
-    link = RobotLink(state_address, target_address, 7)
+    link = RobotLink(state_address, target_address, config.joint_map.real_dof)
     link.wait(VIEWS, 60)
     asker = Asker(PolicyQuestion(PolicyClient(server), VIEWS, "wave"))
-    reference = OscReference(config.osc, 1 / CONTROL_FREQUENCY)
-    loop = ControlLoop(config, link, arm, asker, OverlapBlend(), views=VIEWS, image_size=SIZE, reference=reference)
+    references = references_of(config, CONTROL_FREQUENCY)
+    loop = ControlLoop(config, link, limbs, asker, OverlapBlend(), views=VIEWS, image_size=SIZE, references=references)
     parent.send(loop.run(seconds).late)
     asker.close()
     link.close()

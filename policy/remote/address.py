@@ -26,7 +26,10 @@ class Client(Protocol):
     timeout: float
 
     def describe(self) -> dict[str, Any]:
-        """At least ``views``, ``image_size`` (h, w), ``action_horizon`` and ``policy``, a map."""
+        """At least ``views``, ``image_size`` (h, w), ``action_horizon`` and ``policy``, a map.
+
+        ``embodiment`` says what the numbers mean, where the server does (``common.embodiment``).
+        """
         ...
 
     def ping(self) -> bool:

@@ -56,6 +56,8 @@ class OpenpiClient:
         views = [str(view) for view in self._metadata.get("views", VIEWS)]
         size = list(self._given_size or self._metadata.get("image_size", IMAGE_SIZE))
         described = {"views": views, "image_size": size, "policy": self._metadata.get("policy", about)}
+        if "embodiment" in self._metadata:
+            described["embodiment"] = self._metadata["embodiment"]
         if self._horizon is None:
             self._horizon = self._metadata.get("action_horizon") or self._ask_horizon(views, size)
         return described | {"action_horizon": self._horizon}

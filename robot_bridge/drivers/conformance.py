@@ -5,7 +5,7 @@ Try it on the twin: python -m robot_bridge.twin --camera-rate 0 & python -m robo
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgpack
@@ -14,7 +14,8 @@ import zmq
 
 from common.cli import CommandParser, run
 from common.errors import UserError
-from robot_bridge.config import read_robot
+from robot_bridge.actions import openings
+from robot_bridge.config import GripperConfig, read_robot
 from robot_bridge.drivers.protocol import STATE_TOPIC, RobotState, Target, pack_target, unpack_state
 from robot_bridge.drivers.reception import TARGET_TIMEOUT
 
@@ -40,8 +41,18 @@ class Probe:
     ``joint`` (robot's order) is moved by ``reach`` and back; ``per_radian`` is the robot's unit.
     """
 
-    def __init__(self, state_address: str, target_address: str, dof: int, joint: int, reach: float, per_radian: float):
-        self._dof, self._unit = dof, per_radian
+    def __init__(
+        self,
+        state_address: str,
+        target_address: str,
+        dof: int,
+        joint: int,
+        reach: float,
+        per_radian: float,
+        grippers: Sequence[GripperConfig] = (GripperConfig(),),
+    ):
+        self._dof, self._unit, self._grippers = dof, per_radian, grippers
+        self._fingers = sum(gripper.fingers for gripper in grippers)
         context: zmq.Context = zmq.Context.instance()
         self._states, self._targets = context.socket(zmq.SUB), context.socket(zmq.PUB)
         self._states.subscribe(STATE_TOPIC)
@@ -54,7 +65,7 @@ class Probe:
             raise UserError(f"no states from {state_address} within 5 s; is the driver running?")
         self.home = self.newest.q
         self.away = self.home + np.eye(dof)[joint] * reach * per_radian
-        self.opening = float(np.abs(self.newest.fingers).mean())
+        self.openings = openings(grippers, self.newest.fingers)
         self.session, self.sequence = secrets.randbits(53), 0
 
     @property
@@ -71,7 +82,7 @@ class Probe:
         ends, before = time.monotonic() + seconds, len(self.seen)
         while (left := ends - time.monotonic()) > 0:
             if self._states.poll(max(1, int(left * 1000))):
-                self.seen.append(unpack_state(self._states.recv_multipart(), self._dof))
+                self.seen.append(unpack_state(self._states.recv_multipart(), self._dof, self._fingers))
                 self._seen_at = time.monotonic()
         return self.seen[before:]
 
@@ -83,7 +94,7 @@ class Probe:
         """The next target of this session."""
         self.sequence += 1
         clock = self.newest.time + time.monotonic() - self._seen_at
-        return Target(self.session, self.sequence, q, self.opening, stop, self.newest.boot, clock)
+        return Target(self.session, self.sequence, q, self.openings, stop, self.newest.boot, clock)
 
     def send(self, target: Target | bytes, seconds: float = PERIOD) -> list[RobotState]:
         """Sends, and watches for a control period."""
@@ -112,6 +123,18 @@ class Probe:
         states = [self.newest, *(state for target in targets for state in self.send(target))]
         if self.moved(states) > STILL:
             raise Broken(f"{what}: the arm moved by {self.moved(states):.3f} rad")
+
+    def other_openings(self) -> np.ndarray:
+        """Where the fingers of each gripper (g,) clearly are not."""
+        ends = [(gripper.closed, gripper.open) for gripper in self._grippers]
+        return np.array(
+            [max(pair, key=lambda end: abs(end - now)) for pair, now in zip(ends, self.openings, strict=True)]
+        )
+
+    def finger_still(self) -> np.ndarray:
+        """What each finger (f,) may move by and still counts as standing: an eighth of its way."""
+        ways = [abs(gripper.open - gripper.closed) / 8 for gripper in self._grippers]
+        return np.repeat(ways, [gripper.fingers for gripper in self._grippers])
 
     def silence(self) -> None:
         """Long enough for another loop to take over."""
@@ -159,7 +182,7 @@ def drops_what_is_no_target(probe: Probe) -> None:
         ({"q": good["q"][:-1]}, "a target with a joint too few"),
         ({"q": [*good["q"], 0.0]}, "a target with a joint too many"),
         ({"q": [float("nan"), *good["q"][1:]]}, "a target that is not a number"),
-        ({"opening": float("inf")}, "an infinite opening"),
+        ({"opening": [float("inf")] * len(probe.openings)}, "an infinite opening"),
     ):
         sequences = [probe.target(probe.away).sequence for _ in range(2)]
         probe.stays([msgpack.packb(good | wrong | {"seq": sequence}) for sequence in sequences], what)
@@ -188,8 +211,8 @@ def drops_what_is_too_old(probe: Probe) -> None:
 def gives_receipts(probe: Probe) -> None:
     """States name the loop that drives and the last target that was taken; no loop after 250 ms of silence."""
     for _ in range(4):
-        states = probe.send(probe.target(probe.home))
-    newest = states[-1]
+        probe.send(probe.target(probe.home))
+    newest = probe.newest
     if newest.session != probe.session or not probe.sequence - 1 <= newest.target <= probe.sequence:
         raise Broken(
             f"after target {probe.sequence} of session {probe.session} the state names target {newest.target} "
@@ -231,11 +254,12 @@ def holds_when_the_loop_is_gone(probe: Probe) -> None:
 def follows_the_braking_ramp(probe: Probe) -> None:
     """With stop the loop brakes: q is followed to its end, and the fingers stay."""
     fingers = probe.newest.fingers
-    opening, probe.opening = probe.opening, 0.02 if probe.opening < 0.01 else 0.0
+    before = probe.openings
+    probe.openings = probe.other_openings()
     probe.ramp(probe.away, stop=True)
     probe.reaches(probe.away, "it does not follow the ramp to its end", stop=True)
-    probe.opening = opening
-    if np.abs(probe.newest.fingers - fingers).max() > 0.005:
+    probe.openings = before
+    if (np.abs(probe.newest.fingers - fingers) > probe.finger_still()).any():
         raise Broken("the fingers moved")
 
 
@@ -296,7 +320,7 @@ def main(argv: list[str]) -> int:
     if not 0 <= joint < joint_map.real_dof:
         raise UserError(f"--joint must be 0 to {joint_map.real_dof - 1}")
     addresses = config.state_address, config.target_address
-    probe = Probe(*addresses, joint_map.real_dof, joint, arguments.reach, joint_map.per_radian)
+    probe = Probe(*addresses, joint_map.real_dof, joint, arguments.reach, joint_map.per_radian, config.grippers)
     try:
         findings = check_driver(probe)
     finally:

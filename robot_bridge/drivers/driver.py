@@ -36,7 +36,7 @@ class ArmFault(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """What an arm is doing: q (n,) rad, dq (n,) rad/s, fingers (2,) m."""
+    """What an arm is doing: q (n,) rad, dq (n,) rad/s, fingers (f,) m, or whatever units its ``robot.yaml`` names."""
 
     q: np.ndarray
     dq: np.ndarray
@@ -156,11 +156,11 @@ class Driver:
                 if target is not None and not self._fault:
                     if self._dry:
                         joints = " ".join(f"{value:+.4f}" for value in target.q)
-                        print(f"{target.sequence} [{joints}] fingers {target.opening:.3f}", flush=True)
+                        print(f"{target.sequence} [{joints}] fingers {target.openings.round(3).tolist()}", flush=True)
                     else:
                         self._reference.follow(target, now, self._measured.q)
                         if not target.stop:
-                            self._arm.fingers(target.opening)
+                            self._arm.fingers(float(target.openings[0]))
         driven = self._reception.session(now) != 0
         if self._driven and not driven:
             self._reference.lose()

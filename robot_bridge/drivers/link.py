@@ -11,6 +11,7 @@ import numpy as np
 import zmq
 
 from common.errors import UserError
+from robot_bridge.config import RobotConfig
 from robot_bridge.drivers.clock import RemoteClock
 from robot_bridge.drivers.protocol import (
     CAMERA_TOPIC,
@@ -53,11 +54,19 @@ class RobotLink:
     """Talks to the robot at its addresses. Only growing sequence numbers count as new: a robot that repeats itself is
     as lost as one that is silent, and so is a driver that was started anew, until ``adopt``.
 
+    ``dof`` and ``fingers`` are how many numbers its states have of each.
     ``target``, ``unreceived`` and ``adopt`` belong to one thread, everything else may be read from any.
     """
 
-    def __init__(self, state_address: str, target_address: str, dof: int, camera_address: str | None = None):
-        self._dof = dof
+    def __init__(
+        self,
+        state_address: str,
+        target_address: str,
+        dof: int,
+        camera_address: str | None = None,
+        fingers: int = 2,
+    ):
+        self._dof, self._fingers = dof, fingers
         self.session = secrets.randbits(53) or 1
         self._sequence = 0
         self._sent: deque[tuple[int, float]] = deque()  # targets without a receipt, and when they were sent
@@ -87,6 +96,12 @@ class RobotLink:
             raise UserError(f"cannot connect to the robot: {error}; check the addresses in robot.yaml") from None
         self._thread = threading.Thread(target=self._read, name="robot-link", daemon=True)
         self._thread.start()
+
+    @classmethod
+    def to(cls, config: RobotConfig) -> "RobotLink":
+        """To the robot of a ``robot.yaml``."""
+        addresses = config.state_address, config.target_address
+        return cls(*addresses, config.joint_map.real_dof, config.camera_address, config.fingers)
 
     def state(self) -> Received | None:
         """The newest state."""
@@ -123,14 +138,14 @@ class RobotLink:
             if not self._news.wait_for(lambda: not self.occupied, timeout):
                 raise UserError("another loop drives this robot; end that one first, or look on with --dry-run")
 
-    def target(self, q: np.ndarray, opening: float, stop: bool) -> None:
-        """Sends a target, robot's order and unit; never waits."""
+    def target(self, q: np.ndarray, openings: np.ndarray, stop: bool) -> None:
+        """Sends a target, robot's order and unit, with an opening (g,) for each gripper; never waits."""
         assert self._state is not None, "wait for the link first"
         now = time.monotonic()
         self._sequence += 1
         self._sent.append((self._sequence, now))
         boot = self._state.state.boot
-        target = Target(self.session, self._sequence, q, opening, stop, boot, self._clock.there(now))
+        target = Target(self.session, self._sequence, q, openings, stop, boot, self._clock.there(now))
         self._targets.send(pack_target(target), zmq.NOBLOCK)
 
     def unreceived(self) -> float:
@@ -193,7 +208,7 @@ class RobotLink:
 
     def _take(self, frames: list[bytes]) -> None:
         if frames[0] == STATE_TOPIC:
-            state = unpack_state(frames, self._dof)
+            state = unpack_state(frames, self._dof, self._fingers)
             with self._news:
                 known = None if self._state is None else self._state.state
                 if known is not None and state.boot != known.boot:

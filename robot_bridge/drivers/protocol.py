@@ -34,7 +34,7 @@ class RobotState:
     q: np.ndarray
     dq: np.ndarray
     fingers: np.ndarray
-    """(2,) finger positions, m"""
+    """(f,) finger positions, m, gripper by gripper; two for a parallel hand, the second negative"""
     fault: str = ""
     """Why the robot stopped itself; empty while it is well."""
     boot: int = 0
@@ -54,8 +54,8 @@ class Target:
     session: int
     sequence: int
     q: np.ndarray
-    opening: float
-    """Position (m) of each finger"""
+    openings: np.ndarray
+    """(g,) position (m) of each finger, for each gripper"""
     stop: bool = False
     """The loop has latched a stop: ``q`` is its braking ramp, and once that stands the robot holds where it then is."""
     boot: int = 0
@@ -83,7 +83,7 @@ def pack_state(state: RobotState) -> list[bytes]:
     return [STATE_TOPIC, msgpack.packb(fields)]
 
 
-def unpack_state(frames: list[bytes], dof: int) -> RobotState:
+def unpack_state(frames: list[bytes], dof: int, fingers: int = 2) -> RobotState:
     """Checks everything but finiteness, which is the safety filter's to judge."""
     fields = _fields(frames, 2)
     fault, note = fields.get("fault", ""), fields.get("note", "")
@@ -94,7 +94,7 @@ def unpack_state(frames: list[bytes], dof: int) -> RobotState:
         _number(fields, "t"),
         _numbers(fields, "q", dof),
         _numbers(fields, "dq", dof),
-        _numbers(fields, "fingers", 2),
+        _numbers(fields, "fingers", fingers),
         fault[:MAX_TEXT],
         _integer(fields, "boot"),
         _integer(fields, "session"),
@@ -107,17 +107,20 @@ def pack_target(target: Target) -> bytes:
     """The frame of a target."""
     fields: dict[str, Any] = {"v": VERSION, "session": target.session, "seq": target.sequence, "stop": target.stop}
     fields |= {"boot": target.boot, "t": float(target.time)}
-    return msgpack.packb(fields | {"q": target.q.tolist(), "opening": float(target.opening)})
+    openings = [float(opening) for opening in target.openings]
+    opening = openings[0] if len(openings) == 1 else openings  # the one gripper's needs no list
+    return msgpack.packb(fields | {"q": target.q.tolist(), "opening": opening})
 
 
-def unpack_target(frame: bytes, dof: int) -> Target:
+def unpack_target(frame: bytes, dof: int, grippers: int = 1) -> Target:
     """Refuses what is not finite: a robot never gets to see it."""
     fields = _fields([b"", frame], 2)
-    q, opening, time = _numbers(fields, "q", dof), _number(fields, "opening"), _number(fields, "t")
-    if not (np.isfinite(q).all() and math.isfinite(opening) and math.isfinite(time)):
+    q, time = _numbers(fields, "q", dof), _number(fields, "t")
+    openings = np.array([_number(fields, "opening")]) if grippers == 1 else _numbers(fields, "opening", grippers)
+    if not (np.isfinite(q).all() and np.isfinite(openings).all() and math.isfinite(time)):
         raise ProtocolError("a target must be finite")
     session, sequence, boot = (_integer(fields, key) for key in ("session", "seq", "boot"))
-    return Target(session, sequence, q, opening, fields.get("stop") is True, boot, time)
+    return Target(session, sequence, q, openings, fields.get("stop") is True, boot, time)
 
 
 def pack_image(image: CameraImage) -> list[Any]:

@@ -12,14 +12,16 @@ A target that was under way for longer than that is not followed either.
 
 
 class Reception:
-    """Looks at every message that comes for a robot with ``dof`` joints. Times are seconds on the robot's own clock.
+    """Looks at every message that comes for a robot with ``dof`` joints and ``grippers``.
+
+    Times are seconds on the robot's own clock.
 
     A driver copies ``boot``, ``session`` and ``last_sequence`` into its states.
     """
 
-    def __init__(self, dof: int):
+    def __init__(self, dof: int, grippers: int = 1):
         self.boot = secrets.randbits(53)
-        self._dof = dof
+        self._dof, self._grippers = dof, grippers
         self._last: Target | None = None
         self._heard = 0.0
 
@@ -32,7 +34,7 @@ class Reception:
         Raises:
             ProtocolError: it is no target.
         """
-        target = unpack_target(frame, self._dof)
+        target = unpack_target(frame, self._dof, self._grippers)
         session = self.session(now)
         if target.boot != self.boot or abs(now - target.time) > TARGET_TIMEOUT:
             return None

@@ -56,6 +56,7 @@ class Dispatcher:
             "image_size": list(policy.image_size),
             "action_horizon": policy.action_horizon,
             "max_batch": spec.max_rows,
+            "embodiment": spec.embodiment.to_dict(),
             "policy": self._about,
         }
         self._modality_config = modality_config(policy, spec.names, groot)

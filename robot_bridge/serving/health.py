@@ -10,7 +10,7 @@ import zmq
 
 from policy.remote import wire
 from policy.remote.names import STATE, TASK
-from robot_bridge.serving.observation import PROPRIO, InputSpec
+from robot_bridge.serving.observation import InputSpec
 
 PROVEN = 10.0
 """Seconds for which an answer of the policy proves that it answers; after that it is asked."""
@@ -38,7 +38,7 @@ class Health:
         shape = (1, 1, *spec.image_size, 3)
         observation = {
             "video": {view: np.zeros(shape, np.uint8) for view in spec.views},
-            "state": {STATE: np.zeros((1, 1, PROPRIO), np.float32)},
+            "state": {STATE: np.zeros((1, 1, spec.embodiment.state_width), np.float32)},
             "language": {TASK: [[instruction]]},
         }
         self._ping = wire.encode({**common, "endpoint": "ping"})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.conventions import PROPRIO_DIM as PROPRIO
+from common.embodiment import LIBERO, Embodiment
 from policy.remote.names import STATE, TASK, Names
 from robot_bridge.resize import resize
 
@@ -29,7 +29,8 @@ class BadObservation(ValueError):
 class InputSpec:
     """What the policy takes: its views, their size (h, w), rows in one request at most, and clients' names for it all.
 
-    ``tracks`` is how many query points ``predict_traj`` needs; None when the policy does not say.
+    ``embodiment`` says which numbers its state has. ``tracks`` is how many query points ``predict_traj`` needs; None
+    when the policy does not say.
     """
 
     views: tuple[str, ...]
@@ -37,11 +38,12 @@ class InputSpec:
     max_rows: int
     names: Names = field(default_factory=Names)
     tracks: int | None = None
+    embodiment: Embodiment = LIBERO
 
 
 @dataclass(frozen=True)
 class PolicyInputs:
-    """One client's arguments for the policy: a camera (b, h, w, 3) uint8 a view, proprio (b, 9), text (b strings).
+    """One client's arguments for the policy: a camera (b, h, w, 3) uint8 a view, proprio (b, d), text (b strings).
 
     ``batched`` False: the client sent one observation without the b, and wants its actions so.
     """
@@ -79,7 +81,7 @@ def read_observation(observation: Any, spec: InputSpec, with_state: bool = True)
         raise BadObservation(
             f"{rows} observations in one request; this server takes at most {spec.max_rows} (--max-batch)"
         )
-    proprio = _proprio(state, rows, batched, spec.names) if with_state else np.zeros((rows, PROPRIO), np.float32)
+    proprio = _proprio(state, rows, batched, spec) if with_state else _no_state(rows, spec)
     return PolicyInputs(cameras, proprio, _text(language, rows, batched, spec.names), batched)
 
 
@@ -136,24 +138,28 @@ def _cameras(video: Mapping[str, Any], spec: InputSpec) -> tuple[list[np.ndarray
     return [camera[:, -1] if batched else camera[-1:] for camera in cameras], batched
 
 
-def _proprio(state: Mapping[str, Any], rows: int, batched: bool, names: Names) -> np.ndarray:
-    """(b, 9) float32 from the one array, or from the parts that clients send instead."""
+def _no_state(rows: int, spec: InputSpec) -> np.ndarray:
+    return np.zeros((rows, spec.embodiment.state_width), np.float32)
+
+
+def _proprio(state: Mapping[str, Any], rows: int, batched: bool, spec: InputSpec) -> np.ndarray:
+    """(b, d) float32 from the one array, or from the parts that clients send instead."""
+    names, width = spec.names, spec.embodiment.state_width
     parts = [STATE] if STATE in state else names.state_names
-    latest = np.concatenate([_state(state, part, rows, batched) for part in parts], axis=-1)
+    latest = np.concatenate([_state(state, part, rows, batched, width) for part in parts], axis=-1)
     whole = "state." + "+".join(names.state_names)
-    if latest.shape[1] != PROPRIO:
-        raise BadObservation(
-            f"{whole} must be ({rows}, t, {PROPRIO}): 7 joints and 2 fingers, not {latest.shape[1]} numbers"
-        )
+    if latest.shape[1] != width:
+        groups = " and ".join(f"{group.width} {group.name}" for group in spec.embodiment.state)
+        raise BadObservation(f"{whole} must be ({rows}, t, {width}): {groups}, not {latest.shape[1]} numbers")
     if not (np.abs(latest) <= PLAUSIBLE).all():  # NaN fails, too
         raise BadObservation(f"{whole} holds NaN or numbers that are no joint positions in rad (beyond {PLAUSIBLE:g})")
     return latest.astype(np.float32)
 
 
-def _state(state: Mapping[str, Any], name: str, rows: int, batched: bool) -> np.ndarray:
+def _state(state: Mapping[str, Any], name: str, rows: int, batched: bool, width: int) -> np.ndarray:
     """The last time step of one part, (b, d)."""
     values = state.get(name)
-    shape = f"({rows}, t, {PROPRIO if name == STATE else 'd'})"
+    shape = f"({rows}, t, {width if name == STATE else 'd'})"
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise BadObservation(f"state.{name} must be an array of numbers {shape}, not {_kind(values)}")
     if not batched and values.ndim == 2:

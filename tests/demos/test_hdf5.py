@@ -292,7 +292,7 @@ def test_a_file_without_demonstrations_is_named(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("obs/joint_states", None, r"data/demo_1/obs/joint_states is missing"),
-        ("obs/joint_states", np.zeros((5, 8)), r"data/demo_1/obs/joint_states has shape \(5, 8\), expected \(T, 7\)"),
+        ("obs/ee_pos", np.zeros((5, 4)), r"data/demo_1/obs/ee_pos has shape \(5, 4\), expected \(T, 3\)"),
         ("obs/joint_states", np.zeros((4, 7)), r"data/demo_1/obs/joint_states has 4 steps, but .* 5 actions"),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.joint_map import JointMap
-from robot_bridge.config import OscConfig, RobotConfig, SafetyConfig
+from robot_bridge.config import ArmConfig, OscConfig, RobotConfig, SafetyConfig
 
 DOF = 7
 
@@ -76,11 +76,10 @@ def robot_config(state_address: str, target_address: str, **changes) -> RobotCon
     """A robot with the linear arm."""
     values = {
         "name": "test",
-        "joints": tuple(f"joint{number}" for number in range(DOF)),
+        "arms": (ArmConfig("arm", tuple(f"joint{number}" for number in range(DOF)), "none"),),
         "state_address": state_address,
         "target_address": target_address,
         "model": "none",
-        "site": "none",
         "mode": "osc_delta",
         "safety": safety_config(),
         "joint_map": joint_map(),

@@ -10,7 +10,8 @@ import mujoco
 
 from robot_bridge.config import read_robot
 from robot_bridge.kinematics import Kinematics
-from robot_bridge.panda import HOME, load_model, panda_spec
+from robot_bridge.models import load_model, model_spec
+from robot_bridge.panda import HOME
 
 CONFIG = read_robot("twin")
 LOWER, UPPER = CONFIG.safety.lower, CONFIG.safety.upper
@@ -18,7 +19,7 @@ LOWER, UPPER = CONFIG.safety.lower, CONFIG.safety.upper
 
 @pytest.fixture(scope="module")
 def arm() -> Kinematics:
-    return Kinematics(load_model(CONFIG.model), CONFIG.joints, CONFIG.site, "base")
+    return Kinematics(load_model(CONFIG.model), CONFIG.joints, CONFIG.arms[0].site, "base")
 
 
 def lowest_vertex(model: mujoco.MjModel, data: mujoco.MjData) -> float:
@@ -36,7 +37,7 @@ def lowest_vertex(model: mujoco.MjModel, data: mujoco.MjData) -> float:
 
 
 def test_the_spheres_stand_for_the_arm_s_shape_near_a_table(arm: Kinematics):
-    model = panda_spec().compile()
+    model = model_spec("robosuite:panda").compile()
     data = mujoco.MjData(model)
     rng = np.random.default_rng(0)
     seen = 0

@@ -18,7 +18,7 @@ from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import ControlLoop, RobotOccupied, resize
 from robot_bridge.recorder import SessionRecorder
 from robot_bridge.run import PolicyQuestion, check_replan
-from robot_bridge.safety import Mode
+from robot_bridge.safety import Limb, Mode
 from tests.robot_bridge.arms import DOF, LinearArm, LinearReference, joint_map, robot_config, safety_config
 from tests.robot_bridge.policies import ConstantPolicy, serving, until
 from tests.robot_bridge.robots import IdealRobot
@@ -39,13 +39,13 @@ class Rig:
         self.loop = ControlLoop(
             self.config,
             self.link,
-            arm or LinearArm(),
+            [Limb(arm or LinearArm())],
             self.asker,
             OverlapBlend(),
             views=VIEWS,
             image_size=(32, 32),
             rate=50,
-            reference=LinearReference() if self.config.mode == "osc_delta" else None,
+            references=[LinearReference()] if self.config.mode == "osc_delta" else [],
             send=send,
             recorder=recorder,
         )
@@ -102,7 +102,7 @@ def test_the_robot_follows_the_policy_through_the_whole_chain(rig):
     path = made.commanded()
     assert np.abs(path[:, 1:]).max() < 1e-9
     assert (np.diff(path[:, 0]) >= -1e-9).all()
-    assert made.robot.targets[-1].opening == 0.0
+    assert made.robot.targets[-1].openings == [0.0]
     assert made.mode is Mode.RUNNING
 
 
@@ -110,7 +110,7 @@ def test_joint_targets_are_followed_too(rig):
     goal = np.linspace(-0.3, 0.3, DOF)
     made = rig(lambda _: np.tile(np.append(goal, -1.0), (16, 1)), mode="joint_target").start()
     until(lambda: len(made.robot.targets) and np.allclose(made.commanded()[-1], goal, atol=1e-4), 15)
-    assert made.robot.targets[-1].opening == made.config.gripper_open
+    assert made.robot.targets[-1].openings == [made.config.grippers[0].open]
 
 
 def test_the_loop_beats_on_while_the_policy_thinks(rig):
@@ -307,7 +307,7 @@ def test_with_a_server_that_dies_and_comes_back(rig, tmp_path):
 
 
 def test_a_session_is_recorded_as_a_demonstration(rig, tmp_path):
-    recorder = SessionRecorder(tmp_path / "record", robot_config("", ""), "Reach, please!", VIEWS, LinearArm())
+    recorder = SessionRecorder(tmp_path / "record", robot_config("", ""), "Reach, please!", VIEWS)
     made = rig(forward, recorder=recorder).start()
     until(lambda: len(made.loop.report.late) > 30)
     made.loop.stop()
@@ -329,7 +329,7 @@ def test_a_session_is_recorded_as_a_demonstration(rig, tmp_path):
         assert len(log["requests/chunks"]) >= 1
         assert b"the operator's key" in log["events/text"][:]
         assert b"running" in log["mode"][:]
-    assert SessionRecorder(tmp_path, robot_config("", ""), "x", VIEWS, LinearArm()).save() is None
+    assert SessionRecorder(tmp_path, robot_config("", ""), "x", VIEWS).save() is None
 
 
 def test_a_replan_that_the_watchdog_would_bite_is_refused():

@@ -10,8 +10,9 @@ pytest.importorskip("robosuite")
 
 from robot_bridge.config import OscConfig
 from robot_bridge.kinematics import Kinematics
+from robot_bridge.models import load_model
 from robot_bridge.osc import SITE, OscReference
-from robot_bridge.panda import HOME, JOINTS, load_model
+from robot_bridge.panda import HOME, JOINTS
 from robot_bridge.rotations import rotation_vector
 
 STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])

@@ -17,7 +17,7 @@ from robot_bridge.drivers.protocol import Target, pack_target
 from robot_bridge.loop import Tick
 from robot_bridge.recorder import SessionRecorder, recover
 from robot_bridge.safety import Command, Mode
-from tests.robot_bridge.arms import DOF, LinearArm, robot_config
+from tests.robot_bridge.arms import DOF, robot_config
 from tests.robot_bridge.policies import serving, until
 from tests.robot_bridge.processes import Bench, MovingPolicy, sideways
 
@@ -25,7 +25,7 @@ VIEWS = ("agentview", "eye_in_hand")
 
 
 def recorder(folder, task: str = "reach") -> SessionRecorder:
-    return SessionRecorder(folder, robot_config("", ""), task, VIEWS, LinearArm())
+    return SessionRecorder(folder, robot_config("", ""), task, VIEWS)
 
 
 def tick(number: int) -> Tick:
@@ -33,9 +33,9 @@ def tick(number: int) -> Tick:
     images = np.stack([np.full((8, 8, 3), number, np.uint8), np.full((8, 8, 3), number + 1, np.uint8)])
     images[:, 0] = 99  # the uppermost row
     q = np.full(DOF, float(number))
-    seen = Observation(number, float(number), images, q, np.array([0.04, -0.04]))
+    seen = Observation(number, float(number), images, q, np.array([0.04, -0.04]), np.zeros((1, 6)))
     action = None if number % 2 else np.full(7, 0.5)
-    return Tick(float(number), 0.0, seen, action, Command(q, -q, Mode.RUNNING), 0.04, q)
+    return Tick(float(number), 0.0, seen, action, Command(q, -q, Mode.RUNNING), np.array([0.04]), q)
 
 
 def test_a_session_comes_back_as_it_was(tmp_path):
@@ -154,7 +154,7 @@ def test_an_exception_in_the_loop_leaves_a_recording(bench):
 
     def taken_over() -> bool:
         state = msgpack.unpackb(states.recv_multipart()[1])
-        target = Target(7, state["seq"], np.array(state["q"]), 0.04, False, state["boot"], state["t"])
+        target = Target(7, state["seq"], np.array(state["q"]), np.array([0.04]), False, state["boot"], state["t"])
         targets.send(pack_target(target))
         return state["session"] == 7
 

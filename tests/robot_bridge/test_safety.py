@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.joint_map import JointMap
-from robot_bridge.safety import Command, HandPose, Mode, SafetyFilter
+from robot_bridge.safety import Command, HandPose, Limb, Mode, SafetyFilter
 from tests.robot_bridge.arms import DOF, LinearArm, joint_map, safety_config
 
 DT = 0.05
 
 
 def make_filter(**changes) -> SafetyFilter:
-    return SafetyFilter(safety_config(**changes), joint_map(), DT, np.zeros(DOF), LinearArm())
+    return SafetyFilter(safety_config(**changes), joint_map(), DT, np.zeros(DOF), [Limb(LinearArm())])
 
 
 def wild_wish(rng: np.random.Generator, q: np.ndarray) -> np.ndarray | None:
@@ -106,7 +106,7 @@ class LyingArm(LinearArm):
     ("miss", "jump", "believed"), [(0, 0, True), (0.004, 0.4, True), (0.006, 0, False), (0, 0.8, False)]
 )
 def test_an_answer_of_inverse_kinematics_that_misses_or_jumps_is_refused(miss: float, jump: float, believed: bool):
-    safety = SafetyFilter(safety_config(), joint_map(), DT, np.zeros(DOF), LyingArm(miss, jump))
+    safety = SafetyFilter(safety_config(), joint_map(), DT, np.zeros(DOF), [Limb(LyingArm(miss, jump))])
     commands = drive(safety, HandPose(np.array([0.02, 0, 0]), np.eye(3), near=np.zeros(DOF)), 20)
     assert (np.abs(commands[-1].q_sim).max() > 0) == believed
     assert safety.interventions["unreachable"] == (0 if believed else 20)
@@ -114,7 +114,7 @@ def test_an_answer_of_inverse_kinematics_that_misses_or_jumps_is_refused(miss: f
 
 
 def test_an_arm_that_moves_brakes_when_inverse_kinematics_fails():
-    safety = SafetyFilter(safety_config(), joint_map(), DT, np.zeros(DOF), LyingArm(0.1, 0))
+    safety = SafetyFilter(safety_config(), joint_map(), DT, np.zeros(DOF), [Limb(LyingArm(0.1, 0))])
     moving = drive(safety, np.full(DOF, 0.45), 8)
     ends = safety.braking[-1]
     held = drive(safety, HandPose(np.zeros(3), np.eye(3), near=np.zeros(DOF)), 20, now=8 * DT)
@@ -149,7 +149,7 @@ def test_a_joint_that_the_robot_does_not_have_stays_where_it_is():
         {"apply_sim_to_real_map": True, "real_dof": 6, "sim_to_real_idx": [0, 1, 2, 3, 4, 5, -1]}, DOF
     )
     start = np.append(np.zeros(6), 3.0)  # wherever that is
-    safety = SafetyFilter(safety_config(), without_the_last, DT, start, LinearArm())
+    safety = SafetyFilter(safety_config(), without_the_last, DT, start, [Limb(LinearArm())])
     for wish in (np.full(DOF, 0.3), HandPose(np.full(3, -0.1), np.eye(3), near=np.full(DOF, 0.3))):
         commands = drive(safety, wish, 40)
         assert all(command.q_sim[6] == 3.0 for command in commands)
@@ -158,7 +158,7 @@ def test_a_joint_that_the_robot_does_not_have_stays_where_it_is():
 
 def test_an_arm_that_was_left_outside_its_range_is_stopped_until_a_person_lets_it_come_back():
     start = np.eye(DOF)[3] * 1.6  # its range ends at 1.3
-    safety = SafetyFilter(safety_config(), joint_map(), DT, start, LinearArm())
+    safety = SafetyFilter(safety_config(), joint_map(), DT, start, [Limb(LinearArm())])
     safety.check_robot(start, np.zeros(DOF), 0.0, "")
     assert "joint 3 of the robot is outside" in safety.watchdog.reason
     safety.command(None, 0.0)
@@ -178,7 +178,7 @@ def test_an_arm_that_was_left_outside_the_box_comes_back_and_is_reported():
     events = []
     start = np.eye(DOF)[0] * 0.8
     safety = SafetyFilter(
-        safety_config(), joint_map(), DT, start, LinearArm(), lambda kind, text: events.append((kind, text))
+        safety_config(), joint_map(), DT, start, [Limb(LinearArm())], lambda kind, text: events.append((kind, text))
     )
     assert events == [("outside", "the arm starts 0.300 m outside its workspace; it may only come back")]
     path = [command.q_sim[0] for command in drive(safety, HandPose(start[:3], np.eye(3), near=start), 80)]
@@ -302,5 +302,5 @@ def test_the_tighter_of_both_position_limits_counts():
         },
         DOF,
     )
-    safety = SafetyFilter(safety_config(), tight, DT, np.zeros(DOF), LinearArm())
+    safety = SafetyFilter(safety_config(), tight, DT, np.zeros(DOF), [Limb(LinearArm())])
     assert drive(safety, np.full(DOF, 0.4), 60)[-1].q_real.max() <= 0.2 - safety_config().margin + 1e-9

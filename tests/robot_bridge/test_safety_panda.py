@@ -17,10 +17,11 @@ pytest.importorskip("robosuite")
 
 from robot_bridge.config import RobotConfig, SafetyConfig, read_robot
 from robot_bridge.kinematics import Kinematics
+from robot_bridge.models import load_model
 from robot_bridge.osc import OscReference
-from robot_bridge.panda import HOME, SPHERES, load_model
+from robot_bridge.panda import HOME, SPHERES
 from robot_bridge.rotations import rotation_matrix
-from robot_bridge.safety import HandPose, Mode, SafetyFilter
+from robot_bridge.safety import HandPose, Limb, Mode, SafetyFilter
 
 OUTSIDE = 1e-3
 """m that a command or the end of braking may be outside."""
@@ -54,7 +55,7 @@ class Watcher:
 
     def __init__(self, robot: RobotConfig, dt: float, start: np.ndarray):
         self.config, self.dt = robot.safety, dt
-        self.safety = SafetyFilter(robot.safety, robot.joint_map, dt, start, ARM)
+        self.safety = SafetyFilter(robot.safety, robot.joint_map, dt, start, [Limb(ARM)])
         self.steps = 0
         self.restart(start)
 

@@ -16,8 +16,10 @@ from common.errors import UserError
 from robot_bridge.config import CONFIGS, RobotConfigError, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.kinematics import Kinematics
-from robot_bridge.panda import HOME, load_model
-from robot_bridge.twin import Faults, Twin, from_motor, to_motor
+from robot_bridge.models import load_model
+from robot_bridge.panda import HOME
+from robot_bridge.twin import Faults, Twin
+from robot_bridge.twin_robot import WIRING, panda_twin
 from robot_bridge.twin_scene import load_scene
 from sim.libero.assets import build as build_pack
 from sim.libero.env import LiberoEnv
@@ -30,7 +32,7 @@ STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])
 @pytest.fixture(scope="module")
 def arm() -> Kinematics:
     config = read_robot("twin")
-    return Kinematics(load_model(config.model), config.joints, config.site, "base")
+    return Kinematics(load_model(config.model), config.joints, config.arms[0].site, "base")
 
 
 def test_inverse_kinematics_finds_poses_nearby(arm: Kinematics):
@@ -61,9 +63,8 @@ def test_a_site_that_is_not_there_is_named():
 def test_the_twin_s_wiring_is_what_its_robot_yaml_says():
     joint_map = read_robot("twin").joint_map
     q = np.random.default_rng(0).uniform(-1, 1, 7)
-    np.testing.assert_allclose(joint_map.to_real(q), to_motor(q))
-    np.testing.assert_allclose(from_motor(to_motor(q)), q)
-    assert not np.allclose(to_motor(q), q, atol=0.1)
+    np.testing.assert_allclose(joint_map.to_real(q), WIRING.to_real(q))
+    assert not np.allclose(WIRING.to_real(q), q, atol=0.1)
 
 
 def test_the_template_for_a_franka_is_complete():
@@ -125,10 +126,10 @@ def test_the_twin_goes_where_it_is_told_and_holds_when_nobody_tells(tmp_path):
     link = RobotLink(twin.state_address, twin.target_address, 7)
     try:
         link.wait((), 20)
-        goal = to_motor(np.array(HOME) + 0.1)
+        goal = WIRING.to_real(np.array(HOME) + 0.1)
 
         def told_and_there() -> bool:
-            link.target(goal, 0.01, False)
+            link.target(goal, np.array([0.01]), False)
             received = link.state()
             return received is not None and np.abs(received.state.q - goal).max() < 0.01
 
@@ -155,11 +156,11 @@ def test_a_joint_that_was_stuck_when_the_arm_stopped_does_not_jump_when_it_is_fr
     try:
         link.wait((), 20)
         home = link.state().state.q
-        goal = to_motor(np.array(HOME) + 0.1)
+        goal = WIRING.to_real(np.array(HOME) + 0.1)
         twin.faults.stuck = 2
 
         def others_are_there(stop: bool) -> bool:
-            link.target(goal, 0.04, stop)
+            link.target(goal, np.array([0.04]), stop)
             time.sleep(0.02)
             return np.delete(np.abs(link.state().state.q - goal), 2).max() < 0.005
 
@@ -181,7 +182,7 @@ def test_a_joint_that_was_stuck_when_the_arm_stopped_does_not_jump_when_it_is_fr
 def test_a_libero_task_is_a_scene_for_the_twin(tmp_path, libero_assets):
     task = write_scene("libero_goal", 0, 3, tmp_path / "scene.xml", libero_assets)
     assert "open the middle drawer" in task.language
-    model = load_scene(tmp_path / "scene.xml").model
+    model = load_scene(panda_twin(), tmp_path / "scene.xml").model
     twin = Twin(f"ipc://{tmp_path}/state", f"ipc://{tmp_path}/target", camera_rate=0, scene=str(tmp_path / "scene.xml"))
     mujoco.mj_forward(model, twin.data)
 
@@ -201,18 +202,18 @@ def test_a_libero_task_is_a_scene_for_the_twin(tmp_path, libero_assets):
 
 def test_a_scene_made_of_the_procedural_pack_says_so(tmp_path, libero_assets):
     write_scene("libero_goal", 0, 0, tmp_path / "published.xml", libero_assets)
-    assert load_scene(tmp_path / "published.xml").notice == ""
+    assert load_scene(panda_twin(), tmp_path / "published.xml").notice == ""
     write_scene("libero_goal", 0, 0, tmp_path / "pack.xml", build_pack().path)
-    assert "made of the procedural pack" in load_scene(tmp_path / "pack.xml").notice
+    assert "made of the procedural pack" in load_scene(panda_twin(), tmp_path / "pack.xml").notice
 
 
 def test_a_scene_in_which_the_arm_cannot_stand_is_refused(tmp_path):
     file = tmp_path / "scene.xml"
     with pytest.raises(UserError, match=r"cannot read the scene.*sim\.scene"):
-        load_scene(file)
+        load_scene(panda_twin(), file)
     file.write_text("<mujoco><worldbody><body name='robot_base'/></worldbody></mujoco>")
     with pytest.raises(UserError, match="no camera 'agentview'"):
-        load_scene(file)
+        load_scene(panda_twin(), file)
     file.write_text("<mujoco><worldbody><camera name='agentview'/></worldbody></mujoco>")
     with pytest.raises(UserError, match="no body 'robot_base'"):
-        load_scene(file)
+        load_scene(panda_twin(), file)

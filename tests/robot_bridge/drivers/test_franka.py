@@ -159,7 +159,7 @@ def test_a_driver_that_is_started_anew_is_another_and_does_not_move_by_old_targe
 def test_the_hand_opens_and_closes(cell: Cell):
     probe = cell.probe()
     for opening in (0.035, 0.0, 0.03):
-        probe.opening = opening
+        probe.openings = np.array([opening])
         ends = time.monotonic() + 10
         while abs(probe.newest.fingers[0] - opening) > 0.003:
             assert time.monotonic() < ends, f"fingers at {probe.newest.fingers}, not {opening}"

@@ -30,10 +30,12 @@ def test_messages_survive_the_journey():
     np.testing.assert_array_equal(back.dq, -np.arange(7.0))
     assert (back.sequence, back.time, back.fault) == (1, 0.5, "")
     assert (back.boot, back.session, back.target) == (11, 12, 13)
-    target = unpack_target(pack_target(Target(3, 9, np.arange(7.0), 0.02, stop=True, boot=11, time=4.5)), dof=7)
+    target = unpack_target(
+        pack_target(Target(3, 9, np.arange(7.0), np.array([0.02]), stop=True, boot=11, time=4.5)), dof=7
+    )
     assert (target.boot, target.time) == (11, 4.5)
     np.testing.assert_array_equal(target.q, np.arange(7.0))
-    assert (target.session, target.sequence, target.opening, target.stop) == (3, 9, 0.02, True)
+    assert (target.session, target.sequence, *target.openings, target.stop) == (3, 9, 0.02, True)
     pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 3), dtype=np.uint8)
     image = unpack_image([bytes(frame) for frame in pack_image(CameraImage("wrist", 2, pixels))])
     assert image.name == "wrist"
@@ -43,7 +45,7 @@ def test_messages_survive_the_journey():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_target_that_is_not_finite_never_reaches_the_motors(value: float):
     with pytest.raises(ProtocolError, match="finite"):
-        unpack_target(pack_target(Target(1, 1, np.full(7, value), 0.0)), dof=7)
+        unpack_target(pack_target(Target(1, 1, np.full(7, value), np.zeros(1))), dof=7)
 
 
 def test_an_older_version_is_named():

@@ -13,7 +13,7 @@ from robot_bridge.drivers.reception import TARGET_TIMEOUT, Reception
 
 def frame(reception: Reception, sequence: int, time: float, session: int = 1, boot: int | None = None) -> bytes:
     start = reception.boot if boot is None else boot
-    return pack_target(Target(session, sequence, np.zeros(2), 0.0, False, start, time))
+    return pack_target(Target(session, sequence, np.zeros(2), np.zeros(1), False, start, time))
 
 
 def test_a_target_that_is_not_newer_than_the_last_is_not_taken():

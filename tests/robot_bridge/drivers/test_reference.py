@@ -15,7 +15,7 @@ def reference() -> Reference:
 
 
 def target(q: np.ndarray, stop: bool = False) -> Target:
-    return Target(1, 1, q, 0.04, stop)
+    return Target(1, 1, q, np.array([0.04]), stop)
 
 
 def test_it_goes_straight_to_a_target_within_a_period():

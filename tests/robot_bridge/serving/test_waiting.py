@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_bridge.serving.observation import PROPRIO, PolicyInputs
+from robot_bridge.serving.observation import PolicyInputs
 from robot_bridge.serving.replies import Envelope
 from robot_bridge.serving.waiting import Request, Waiting
 
 
 def request(client: str, at: float = 0.0, lasts: float = 60.0, rows: int = 1, endpoint: str = "get_action") -> Request:
-    inputs = PolicyInputs([], np.zeros((rows, PROPRIO), np.float32), ["go"] * rows)
+    inputs = PolicyInputs([], np.zeros((rows, 9), np.float32), ["go"] * rows)
     return Request(client.encode(), Envelope(), None, endpoint, at, inputs, at + lasts)
 
 
