@@ -19,6 +19,8 @@ from tests.policy.tiny import make_policy
 from tests.tokenizer.golden import load
 from training import checkpoint
 
+HEADS = ("gaussian", "diffusion", "flow")
+
 
 def names(config: dict[str, Any], prefix: str = "") -> set[str]:
     """Dotted names of everything in a nested config."""
@@ -28,20 +30,37 @@ def names(config: dict[str, Any], prefix: str = "") -> set[str]:
     return found
 
 
-def test_golden_bundle_imported_exported_and_imported_again_is_the_same(golden: Path, tmp_path: Path) -> None:
-    ours, published = tmp_path / "ours.safetensors", tmp_path / "again.pt"
-    import_official.main([str(golden / "bundle_gaussian.pt"), "--out", str(ours)])
-    export_official.main([str(ours), str(published)])
+def with_head(golden: Path, head: str, path: Path) -> Path:
+    """The published bundle with another action head, as a file at ``path``."""
+    bundle, part = load(golden, "bundle_gaussian"), load(golden, f"ckpt_inverse_dynamics_{head}")
+    kept = {name: w for name, w in bundle["model"].items() if not name.startswith("inverse_dynamics.")}
+    bundle["model"] = kept | {f"inverse_dynamics.{name}": w for name, w in part["model"].items()}
+    bundle["config"]["inverse_dynamics_cfg"] = part["config"]
+    torch.save(bundle, path)
+    return path
 
-    before, after = load(golden, "bundle_gaussian"), torch.load(published, weights_only=True)
+
+def assert_same_file(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """The same names in model and config, weights of the same types and values."""
     assert after["model"].keys() == before["model"].keys()
     for name, tensor in before["model"].items():
         assert after["model"][name].dtype == tensor.dtype, name
-        tolerance = 1e-6 if name.endswith("inv_freq") else 0.0
-        torch.testing.assert_close(after["model"][name], tensor, rtol=tolerance, atol=0, msg=name)
+        tolerance = 1e-6 if name.endswith((".inv_freq", ".pe")) else 0.0
+        torch.testing.assert_close(after["model"][name], tensor, rtol=tolerance, atol=tolerance, msg=name)
     assert names(after["config"]) == names(before["config"])
 
-    first, second = convert(golden / "bundle_gaussian.pt"), convert(published)
+
+@pytest.mark.parametrize("head", HEADS)
+def test_golden_bundle_imported_exported_and_imported_again_is_the_same(
+    golden: Path, tmp_path: Path, head: str
+) -> None:
+    original = with_head(golden, head, tmp_path / "original.pt")
+    ours, published = tmp_path / "ours.safetensors", tmp_path / "again.pt"
+    import_official.main([str(original), "--out", str(ours)])
+    export_official.main([str(ours), str(published)])
+    assert_same_file(torch.load(original, weights_only=True), torch.load(published, weights_only=True))
+
+    first, second = convert(original), convert(published)
     assert bundle_config(first) | {"name": ""} == bundle_config(second) | {"name": ""}
     weights = second.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in first.state_dict().items())
@@ -67,24 +86,30 @@ def test_what_the_published_code_does_not_know_is_not_written(tmp_path: Path) ->
     assert not (tmp_path / "tiny.pt").exists()
 
 
-@pytest.mark.parametrize("kind", ["motion_tokenizer", "forward_dynamics", "inverse_dynamics"])
-def test_golden_parts_become_checkpoints_of_ours(
+@pytest.mark.parametrize("name", ["motion_tokenizer", "forward_dynamics", *(f"inverse_dynamics_{h}" for h in HEADS)])
+def test_golden_parts_become_checkpoints_of_ours_and_published_ones_again(
     golden: Path,
     vision: Path,  # noqa: F811
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    kind: str,
+    name: str,
 ) -> None:
-    path = golden / f"ckpt_{kind}{'_gaussian' if kind == 'inverse_dynamics' else ''}.pt"
-    out = tmp_path / "part.safetensors"
+    path, kind = golden / f"ckpt_{name}.pt", "_".join(name.split("_")[:2])
+    ours, published, again = (tmp_path / file for file in ("ours.safetensors", "again.pt", "again.safetensors"))
     beside = ["--tokenizer", str(golden / "ckpt_motion_tokenizer.pt"), "--vision_weights", str(vision)]
-    import_official.main([str(path), "--out", str(out), *beside])
-    found = checkpoint.read(out, kind)
-    for name, tensor in load(golden, path.stem)["model"].items():
-        if not name.endswith((".attn_mask", ".inv_freq")):
-            assert torch.equal(found.weights[name], tensor), name
-    info.main([str(out)])
+    import_official.main([str(path), "--out", str(ours), *beside])
+    info.main([str(ours)])
     assert f"imported from {path.name}" in capsys.readouterr().out
+    export_official.main([str(ours), str(published)])
+    before, after = load(golden, path.stem), torch.load(published, weights_only=True)
+    assert after.keys() == before.keys()
+    assert_same_file(before, after)
+
+    import_official.main([str(published), "--out", str(again), *beside])
+    first, second = checkpoint.read(ours, kind), checkpoint.read(again, kind)
+    assert first.config == second.config
+    assert first.weights.keys() == second.weights.keys()
+    assert all(torch.equal(second.weights[name], first.weights[name]) for name in first.weights)
 
 
 def test_dynamics_need_their_tokenizer(golden: Path, tmp_path: Path) -> None:
