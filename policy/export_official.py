@@ -36,6 +36,7 @@ from training import checkpoint
 from training.checkpoint import Checkpoint, load_weights
 from training.typed_config import from_mapping
 
+Part = MotionTokenizer | ForwardDynamics | InverseDynamics
 RECIPE = Path(__file__).with_name("published_recipe.yaml")
 _OF_INVERSE = (
     *("type", "num_layers", "num_heads", "attn_pdrop", "action_dim", "proprio_dim", "std", "action_squash"),
@@ -62,7 +63,11 @@ def published_bundle(policy: Amplify) -> dict[str, Any]:
     tokenizer, forward, inverse = policy.motion_tokenizer, policy.forward_dynamics, policy.inverse_dynamics
     of_forward = _forward_config(forward.config)
     model = of_forward["forward_dynamics"]
-    parts = {"motion_tokenizer": tokenizer, "forward_dynamics": forward, "inverse_dynamics": inverse}
+    parts: dict[str, Part] = {
+        "motion_tokenizer": tokenizer,
+        "forward_dynamics": forward,
+        "inverse_dynamics": inverse,
+    }
     weights = _entries(forward.vision_encoder, "img_encoder.")
     for name, part in parts.items():
         weights |= {f"{name}.{key}": tensor for key, tensor in _state(part).items()}
@@ -88,7 +93,7 @@ def published_part(found: Checkpoint) -> dict[str, Any]:
     """
     where, described = str(found.path), found.config
     c = from_mapping(TokenizerConfig, described["tokenizer" if "tokenizer" in described else "model"], where)
-    model: MotionTokenizer | ForwardDynamics | InverseDynamics
+    model: Part
     if found.kind == "motion_tokenizer":
         model, config = MotionTokenizer(c), _tokenizer_config(c)
     elif found.kind == "forward_dynamics":
@@ -198,7 +203,7 @@ def _entries(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
     return found
 
 
-def _state(part: MotionTokenizer | ForwardDynamics | InverseDynamics) -> dict[str, Tensor]:
+def _state(part: Part) -> dict[str, Tensor]:
     """Every entry of the published state, under its name: weights, and the masks and tables that go with them."""
     found = {name: tensor for name, tensor in _entries(part).items() if not name.startswith("vision_encoder.")}
     if isinstance(part, MotionTokenizer):
