@@ -38,6 +38,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def positive_number(text: str) -> float:
+    """A command line's number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
 def not_negative(text: str) -> int:
     """The type of an argument that counts or numbers from 0."""
     if not text.isdecimal():

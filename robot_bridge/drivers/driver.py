@@ -77,7 +77,7 @@ class Arm(Protocol):
 
 
 class Driver:
-    """Speaks the robot protocol for ``arm`` at two addresses until ``stop``.
+    """Speaks the robot protocol for ``arm``, with one gripper or none, at two addresses until ``stop``.
 
     ``period`` (s) is the control period of the loop. ``dry``: targets are received and told, the arm is not moved.
 
@@ -90,7 +90,7 @@ class Driver:
         self._arm, self._dry = arm, dry
         self._measured = arm.measure()
         self._reference = Reference(self._measured.q, period, arm.velocity, arm.braking)
-        self._reception = Reception(len(self._measured.q))
+        self._reception = Reception(len(self._measured.q), int(len(self._measured.fingers) > 0))
         self._began = time.monotonic()
         self._fault = ""
         self._driven = False
@@ -159,7 +159,7 @@ class Driver:
                         print(f"{target.sequence} [{joints}] fingers {target.openings.round(3).tolist()}", flush=True)
                     else:
                         self._reference.follow(target, now, self._measured.q)
-                        if not target.stop:
+                        if not target.stop and len(target.openings):
                             self._arm.fingers(float(target.openings[0]))
         driven = self._reception.session(now) != 0
         if self._driven and not driven:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from common.cli import CommandParser, run
+from common.cli import CommandParser, positive_number, run
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from robot_bridge import logs
@@ -232,14 +232,6 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{fault}; is it on, unlocked, and its FCI activated?") from None
     print(f"franka: state at {addresses[0]}, targets at {addresses[1]}", flush=True)
     operate(driver)
-
-
-def positive_number(text: str) -> float:
-    """A command line's number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m venv franka && franka/bin/pip install franky-control==2.0.0 franky-sim
 """
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,37 +14,15 @@ import numpy as np
 import pytest
 
 from robot_bridge.config import CONFIGS
-from robot_bridge.drivers.conformance import CHECKS, PERIOD, Probe
-from tests.robot_bridge.processes import Said
+from robot_bridge.drivers.conformance import CHECKS, Probe
+from tests.robot_bridge.drivers.programs import Program, stands_until_reset_and_then_goes, wait_for_fault
 
 PYTHON = os.environ.get("FRANKA_PYTHON", "")
-ROOT = Path(__file__).parents[3]
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PYTHON, reason="FRANKA_PYTHON names no Python with franky-control and franky-sim"),
 ]
-
-
-class Program:
-    """A process with its streams, in the environment of franky-control or in this one."""
-
-    def __init__(self, python: str, *command: str):
-        pipe = subprocess.PIPE
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = (python, *command)
-        self.popen = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=ROOT
-        )
-        self.out, self.err = Said(self.popen.stdout), Said(self.popen.stderr)
-
-    def type(self, line: str) -> None:
-        self.popen.stdin.write(f"{line}\n")
-        self.popen.stdin.flush()
-
-    def kill(self) -> None:
-        self.popen.kill()
-        self.popen.wait(30)
 
 
 class Cell:
@@ -87,23 +64,6 @@ def cell(tmp_path) -> Iterator[Cell]:
     cell.close()
 
 
-def wait_for_fault(probe: Probe, present: bool, seconds: float = 20.0) -> str:
-    ends = time.monotonic() + seconds
-    while bool(probe.newest.fault) is not present:
-        assert time.monotonic() < ends, f"waited in vain, fault {probe.newest.fault!r}"
-        probe.watch(PERIOD)
-    return probe.newest.fault
-
-
-def stands_until_reset_and_then_goes(probe: Probe) -> None:
-    """The loop's ramp does not move an arm that had a fault; targets without stop, which begin where it is, do."""
-    probe.stays([probe.target(probe.away, stop=True) for _ in range(8)], "the ramp of before")
-    probe.home = probe.newest.q
-    probe.away = probe.home + np.eye(7)[6] * 0.1
-    probe.ramp(probe.away)
-    probe.reaches(probe.away, "after recovery and reset")
-
-
 def test_it_keeps_every_rule_of_the_protocol(cell: Cell):
     check = Program(sys.executable, "-m", "robot_bridge.drivers.conformance", "--robot", str(cell.robot))
     status = check.popen.wait(90)
@@ -124,7 +84,7 @@ def test_a_reflex_is_a_fault_until_a_person_clears_it(cell: Cell):
     assert probe.newest.fault
     cell.driver.type("recover")
     wait_for_fault(probe, False)
-    stands_until_reset_and_then_goes(probe)
+    stands_until_reset_and_then_goes(probe, 6)
     probe.close()
 
 
@@ -138,7 +98,7 @@ def test_an_arm_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: Cell):
     cell.driver.type("recover")
     wait_for_fault(probe, False)
     assert probe.newest.boot == boot
-    stands_until_reset_and_then_goes(probe)
+    stands_until_reset_and_then_goes(probe, 6)
     probe.close()
 
 

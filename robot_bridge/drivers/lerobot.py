@@ -1,0 +1,203 @@
+"""The driver of LeRobot's robots (SO-101 and whatever else ``lerobot.robots`` has), by their ``Robot`` interface.
+
+python -m robot_bridge.drivers.lerobot so101_follower --set port=/dev/ttyACM0 --set id=my_arm
+Then, elsewhere: python -m robot_bridge.run --robot so101
+
+While it runs, type: recover (the cause of a fault is gone) | quit
+"""
+
+import importlib
+import logging
+import pkgutil
+import time
+from collections import deque
+from typing import Any, Protocol
+
+import numpy as np
+
+from common.cli import CommandParser, positive_number, run
+from common.conventions import CONTROL_FREQUENCY
+from common.errors import UserError
+from robot_bridge import logs
+from robot_bridge.drivers.driver import ArmFault, Driver, Measured, operate
+from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
+
+VELOCITY, BRAKING = 2.0, 8.0
+"""Rad/s and rad/s^2 of every joint; an STS3215 turns 4.7 rad/s without load."""
+GRIPPER = "gripper"
+WINDOW = 0.1
+"""Seconds over which velocity is taken: the servos measure positions only, in steps of 0.0015 rad."""
+SILENCE = 0.1
+"""Seconds for which a bus may fail to answer: single packets get lost."""
+STANDS = 0.02
+"""Rad/s that is one step of the servos within ``WINDOW``, and so no motion."""
+
+
+class Robot(Protocol):
+    """What of ``lerobot.robots.Robot`` is used; positions are in degrees, a gripper's from 0 to 100."""
+
+    action_features: dict[str, Any]
+    is_calibrated: bool
+
+    def connect(self, calibrate: bool = True) -> None: ...
+
+    def get_observation(self) -> dict[str, Any]: ...
+
+    def send_action(self, action: dict[str, Any]) -> dict[str, Any]: ...
+
+    def disconnect(self) -> None: ...
+
+
+class LeRobotArm:
+    """A connected and calibrated robot; ``robot_bridge.drivers.driver.Arm``, in rad, the gripper in percent.
+
+    ``make`` builds the robot, again after it was lost. What it calls ``NAME.pos`` are the joints, in its order, and
+    ``gripper.pos`` is the gripper, if there is one.
+
+    Raises:
+        ArmFault: it cannot be reached.
+        UserError: it has never been calibrated.
+    """
+
+    def __init__(self, make: Any):
+        self._make = make
+        self._past: deque[tuple[float, np.ndarray]] = deque()
+        self._connect()
+        names = [key.removesuffix(".pos") for key in self._robot.action_features if key.endswith(".pos")]
+        self.joints = tuple(name for name in names if name != GRIPPER)
+        self._has_gripper = GRIPPER in names
+        self.velocity, self.braking = np.full(len(self.joints), VELOCITY), BRAKING
+        self._newest = self._read()
+        self._told = float(self._newest.fingers[0]) if self._has_gripper else 0.0
+        self._answered = time.monotonic()
+
+    def measure(self) -> Measured:
+        """From the bus; one that fails to answer for a moment repeats what it said."""
+        try:
+            self._newest = self._read()
+            self._answered = time.monotonic()
+        except ArmFault:
+            if time.monotonic() - self._answered > SILENCE:
+                raise
+        return self._newest
+
+    def steer(self, q: np.ndarray, dq: np.ndarray) -> None:
+        """A goal for the servos' own position control, which knows no velocity."""
+        goals = dict(zip(self.joints, np.degrees(q).tolist(), strict=True))
+        if self._has_gripper:
+            goals[GRIPPER] = self._told
+        try:
+            self._robot.send_action({f"{name}.pos": value for name, value in goals.items()})
+        except Exception as error:  # those of the bus have no common type
+            if time.monotonic() - self._answered > SILENCE:
+                raise ArmFault(f"the arm: {error}") from None
+
+    def rest(self) -> None:
+        """The servos hold where the arm is."""
+        self.steer(self._newest.q, np.zeros(len(self.joints)))
+
+    def fingers(self, opening: float) -> None:
+        """The gripper's goal, 0 to 100; it goes out with the joints'."""
+        self._told = float(np.clip(opening, 0.0, 100.0))
+
+    def recover(self) -> None:
+        """Connects anew."""
+        try:
+            self._robot.disconnect()
+        except Exception as error:
+            logging.getLogger("robot_bridge.driver").info("the lost arm: %s", error)
+        self._past.clear()
+        self._connect()
+        self._answered = time.monotonic()
+
+    def close(self) -> None:
+        """The servos hold the last goal; ``--set disable_torque_on_disconnect=true`` lets the arm go limp instead."""
+        try:
+            self._robot.disconnect()
+        except Exception as error:
+            logging.getLogger("robot_bridge.driver").warning("at the end: %s", error)
+
+    def _connect(self) -> None:
+        try:
+            self._robot: Robot = self._make()
+            self._robot.connect(calibrate=False)
+        except UserError:
+            raise
+        except Exception as error:
+            raise ArmFault(f"no arm: {error}") from None
+        if not self._robot.is_calibrated:
+            self._robot.disconnect()
+            raise UserError("the arm is not calibrated; lerobot-calibrate does it, with the same id")
+
+    def _read(self) -> Measured:
+        try:
+            seen = self._robot.get_observation()
+        except Exception as error:
+            raise ArmFault(f"the arm: {error}") from None
+        now, q = time.monotonic(), np.radians([float(seen[f"{name}.pos"]) for name in self.joints])
+        self._past.append((now, q))
+        while len(self._past) > 2 and self._past[1][0] <= now - WINDOW:
+            self._past.popleft()
+        passed = now - self._past[0][0]
+        dq = (q - self._past[0][1]) / passed if passed > 0 else np.zeros_like(q)
+        dq = np.where(np.abs(dq) < STANDS, 0.0, dq)
+        fingers = np.array([float(seen[f"{GRIPPER}.pos"])]) if self._has_gripper else np.zeros(0)
+        return Measured(q, dq, fingers)
+
+
+def maker(kind: str, settings: list[str]) -> Any:
+    """What builds the robot that LeRobot calls ``kind``, with ``NAME=VALUE`` settings of its configuration.
+
+    Raises:
+        UserError: lerobot is missing, or knows no such robot or setting.
+    """
+    try:
+        robots = importlib.import_module("lerobot.robots")
+        utils = importlib.import_module("lerobot.robots.utils")
+    except ImportError as error:
+        raise UserError(f"the package lerobot is missing: pip install 'amplify-deploy[lerobot]' ({error})") from None
+    for module in pkgutil.iter_modules(robots.__path__):  # which register their configurations
+        try:
+            importlib.import_module(f"lerobot.robots.{module.name}")
+        except ImportError as error:
+            logging.getLogger("robot_bridge.driver").debug("lerobot.robots.%s: %s", module.name, error)
+    choices = robots.RobotConfig.get_known_choices()
+    if kind not in choices:
+        raise UserError(f"lerobot has no robot {kind!r}, or lacks a package for it; there are {', '.join(choices)}")
+    given: dict[str, Any] = {"disable_torque_on_disconnect": False, "use_degrees": True}
+    known = set(getattr(choices[kind], "__dataclass_fields__", {}))
+    given = {name: value for name, value in given.items() if name in known}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or name not in known:
+            raise UserError(f"--set {setting}: {kind} has {', '.join(sorted(known))}")
+        given[name] = {"true": True, "false": False}.get(value, value)
+    return lambda: utils.make_robot_from_config(choices[kind](**given))
+
+
+def main(argv: list[str]) -> None:
+    """The command."""
+    parser = CommandParser("robot_bridge.drivers.lerobot", __doc__)
+    parser.add_argument("kind", help="what LeRobot calls the robot, such as so101_follower")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="of its configuration: port, id, ..."
+    )
+    parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state is published")
+    parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
+    parser.add_argument("--rate", type=positive_number, default=CONTROL_FREQUENCY, help="the loop's rate in Hz (20)")
+    parser.add_argument("--dry-run", action="store_true", help="publish the state, print targets, never move the arm")
+    arguments = parser.parse_args(argv)
+    logs.configure()
+    prefer_this_process(DEFAULT_PRIORITY)
+    try:
+        arm = LeRobotArm(maker(arguments.kind, arguments.set))
+        addresses = arguments.state_address, arguments.target_address
+        driver = Driver(arm, *addresses, 1 / arguments.rate, arguments.dry_run)
+    except ArmFault as fault:
+        raise UserError(f"{fault}; is it on, and its port right?") from None
+    print(f"lerobot: {', '.join(arm.joints)}; state at {addresses[0]}, targets at {addresses[1]}", flush=True)
+    operate(driver)
+
+
+if __name__ == "__main__":
+    run(main)
