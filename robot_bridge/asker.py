@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policy.interface import Plan
+
 PACE = 1.5
 """A server is asked again no sooner than this many times what it took last: two requests must not queue up there."""
 
@@ -20,7 +22,8 @@ PACE = 1.5
 class Observation:
     """What the policy sees at one time: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (2,) m.
 
-    ``tick`` is the control period that a chunk's first action is meant for, ``at`` the monotonic time (s).
+    ``tick`` is the control period that a chunk's first action is meant for, ``at`` the monotonic time (s), ``plan``
+    what the chunk is to go on with, if the policy can.
     """
 
     tick: int
@@ -28,6 +31,7 @@ class Observation:
     images: np.ndarray
     q: np.ndarray
     fingers: np.ndarray
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import yaml
 
 from common.errors import UserError
 from common.joint_map import KEYS, JointMap
+from common.osc_response import POSITION_SCALE, ROTATION_SCALE, STIFFNESS
 
 CONFIGS = Path(__file__).with_name("configs")
 
@@ -73,11 +74,11 @@ class SafetyConfig:
 class OscConfig:
     """How LIBERO's OSC_POSE controller answers an action; the defaults are those the policies are trained with."""
 
-    position_scale: float = 0.05
+    position_scale: float = POSITION_SCALE
     """metres for an action of 1"""
-    rotation_scale: float = 0.5
+    rotation_scale: float = ROTATION_SCALE
     """radians for an action of 1"""
-    stiffness: float = 150.0
+    stiffness: float = STIFFNESS
     """1/s^2, critically damped"""
 
 

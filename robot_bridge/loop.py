@@ -16,8 +16,8 @@ import numpy as np
 
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
+from policy.chunks import Joiner, Planned
 from robot_bridge.asker import Answer, Asker, Observation
-from robot_bridge.chunks import Joiner
 from robot_bridge.config import RobotConfig
 from robot_bridge.drivers.link import Picture, Received, RobotLink
 from robot_bridge.drivers.protocol import RobotState
@@ -30,6 +30,9 @@ from robot_bridge.safety import Command, HandPose, Mode, Poses, SafetyFilter
 
 FIRST_RECEIPT = 2.0
 """Seconds within which the robot must have taken a first target."""
+
+DELAYS = 5
+"""Answers, the latest of which says how late the next is expected (real-time chunking)."""
 
 LOGGED = {mode.value for mode in Mode} | {"request_failed", "driver_restarted"}
 
@@ -55,6 +58,8 @@ class HandReference(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def rest(self) -> None: ...
+
+    def joint_step(self, action: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ class ControlLoop:
         self._reset_at = 0.0
         self._exposed: dict[int, float] = {}  # when the images of a chunk's tick were taken
         self._newest = -math.inf  # the tick of the newest chunk
+        self._delays: deque[int] = deque(maxlen=DELAYS)
         self._age = np.nan
         self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
         self._started = time.monotonic()
@@ -201,7 +207,7 @@ class ControlLoop:
         self._obey()
         state, measured = self._watch(now)
         for answer in self._asker.take():
-            self._take(answer, now)
+            self._take(answer, index, now)
         pictures = self._pictures()
         images = np.zeros((len(pictures), *self._image_size, 3), np.uint8)
         for image, picture in zip(images, pictures, strict=True):
@@ -245,7 +251,8 @@ class ControlLoop:
         assert received is not None
         q = self._config.joint_map.to_sim(received.state.q, self._reference)
         tick = round((taken - self._config.latency.arm - self._started) / self._dt)
-        return Observation(tick, taken, images, q, received.state.fingers)
+        plan = self._joiner.plan(tick, max(self._delays, default=0))
+        return Observation(tick, taken, images, q, received.state.fingers, plan)
 
     def _obey(self) -> None:
         while self._orders:
@@ -294,7 +301,7 @@ class ControlLoop:
         self._following.check(measured, received.at)
         return state, measured
 
-    def _take(self, answer: Answer, now: float) -> None:
+    def _take(self, answer: Answer, index: int, now: float) -> None:
         if self._recorder is not None:
             self._recorder.answer(answer)
         if answer.chunk is None:
@@ -310,6 +317,7 @@ class ControlLoop:
             self.safety.check_action(chunk, self._width, now, now)  # stops, and says why
         elif self.safety.watchdog.mode is not Mode.STOPPED and self._all_sound(chunk, answer.observation.at, now):
             self._newest = answer.observation.tick
+            self._delays.append(max(0, index - answer.observation.tick))
             self._exposed[answer.observation.tick] = answer.observation.at
             self._joiner.add(chunk, answer.observation.tick)
             self.safety.watchdog.fresh(now)
@@ -328,7 +336,14 @@ class ControlLoop:
         if not self.safety.check_action(planned.action, self._width, exposed, now):
             return None
         self._age = now - exposed
+        self._measure(planned)
         return planned.action
+
+    def _measure(self, planned: Planned) -> None:
+        """Puts into the report by how many degrees a new chunk changes this tick's step."""
+        if planned.jump is not None:
+            moved = planned.jump if self._hand is None else self._hand.joint_step(planned.jump)
+            self.report.jumps.append(float(np.rad2deg(np.abs(moved).max())))
 
     def _wish(self, action: np.ndarray) -> np.ndarray | HandPose:
         """The joint target (n,) rad, or the pose of the hand, that the action asks for."""

@@ -10,6 +10,7 @@ Poses: position (3,) m and rotation matrix (3, 3), base frame.
 import mujoco
 import numpy as np
 
+from common.osc_response import joint_step
 from robot_bridge.config import ROBOSUITE_PANDA, OscConfig
 from robot_bridge.kinematics import Kinematics
 from robot_bridge.panda import HOME, JOINTS, load_model
@@ -81,6 +82,16 @@ class OscReference:
         """Joint positions (7,) rad of the simulated arm."""
         return self._data.qpos[self._joints]
 
+    def joint_step(self, action: np.ndarray) -> np.ndarray:
+        """How far (n,) rad an action (6,), or what two differ in, takes this arm's joints in one control period."""
+        self._look()
+        scales = {name: getattr(self._config, name) for name in ("position_scale", "rotation_scale", "stiffness")}
+        return joint_step(self._jacobian[:, self._velocities], action, **scales, seconds=self._substeps * PHYSICS_STEP)
+
+    def _look(self) -> None:
+        """Brings the hand's Jacobian up to date."""
+        mujoco.mj_jacSite(self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._site)
+
     def rest(self) -> None:
         """The arm stands; the next action starts from rest."""
         self._data.qvel[:] = 0
@@ -106,7 +117,7 @@ class OscReference:
         damped, and in the null space the home posture; (7,) N m."""
         model, data, velocities = self._model, self._data, self._velocities
         stiffness, damping = self._config.stiffness, 2 * np.sqrt(self._config.stiffness)
-        mujoco.mj_jacSite(model, data, self._jacobian[:3], self._jacobian[3:], self._site)
+        self._look()
         mujoco.mj_fullM(model, self._inertia, data.qM)
         jacobian = self._jacobian[:, velocities]
         inertia = self._inertia[np.ix_(velocities, velocities)]

@@ -23,10 +23,11 @@ from common.cli import CommandParser
 from common.cli import run as run_command
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
+from policy.chunks import JOINERS
+from policy.interface import batched_plan
 from policy.remote import Client, RemotePolicyError, open_client
 from robot_bridge import logs
 from robot_bridge.asker import Answer, Asker, Observation, Reply
-from robot_bridge.chunks import OverlapBlend, TemporalEnsemble
 from robot_bridge.config import RobotConfig, read_robot
 from robot_bridge.console import KEYS, Keyboard, StatusLine, why_no_key
 from robot_bridge.drivers.link import RobotLink
@@ -44,10 +45,13 @@ log = logging.getLogger("robot_bridge.run")
 
 
 class PolicyQuestion:
-    """Asks the server for a chunk (horizon, d) for one observation. Belongs to the asker's thread."""
+    """Asks the server for a chunk (horizon, d) for one observation. Belongs to the asker's thread.
 
-    def __init__(self, client: Client, views: tuple[str, ...], task: str):
-        self._client, self._views, self._task = client, views, task
+    ``horizon``: that of a policy which inpaints, else None.
+    """
+
+    def __init__(self, client: Client, views: tuple[str, ...], task: str, horizon: int | None = None):
+        self._client, self._views, self._task, self._horizon = client, views, task, horizon
 
     def __call__(self, observation: Observation) -> Reply:
         """The chunk; ``RemotePolicyError`` when there is none."""
@@ -57,7 +61,8 @@ class PolicyQuestion:
             "state": {"proprio": proprio[None, None]},
             "language": {"task": [[self._task]]},
         }
-        action, info = self._client.get_action(message, observed_at=observation.at)
+        plan = None if self._horizon is None else batched_plan([observation.plan], self._horizon)
+        action, info = self._client.get_action(message, observed_at=observation.at, plan=plan)
         parts = [part for part in action.values() if isinstance(part, np.ndarray) and part.ndim == 3]
         if not parts:
             raise UserError("the server sent no action (1, horizon, d)")
@@ -228,7 +233,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--task", default="pick up the can", help="the instruction for the policy")
     parser.add_argument("--rate", type=float, default=CONTROL_FREQUENCY, help="control rate in Hz; 20 as in training")
     parser.add_argument("--replan", type=int, default=4, help="ask for the next chunk after this many ticks")
-    parser.add_argument("--join", choices=("blend", "ensemble"), default="blend", help="how chunks are joined")
+    parser.add_argument(
+        "--join",
+        choices=("blend", "ensemble", "realtime"),
+        default="blend",
+        help="how a chunk takes over from the one before: blended within 4 ticks, by the mean of all predictions, or "
+        "by real-time chunking (docs/robot.md)",
+    )
     parser.add_argument("--seconds", type=float, help="run so long; without it until q or Ctrl-C")
     parser.add_argument("--wait", type=float, default=120.0, help="seconds to wait for a server that is starting")
     parser.add_argument("--timeout", type=float, default=1.0, help="seconds to wait for one answer of the server")
@@ -289,13 +300,14 @@ def main(argv: list[str]) -> None:
             print(f"recovered a session that was cut off: {path}")
         own_arm = Kinematics(model, config.joints, config.site, base)
         session = SessionRecorder(arguments.record, config, arguments.task, views, own_arm)
-    asker = Asker(*(PolicyQuestion(client, views, arguments.task) for client in clients))
+    goes_on = int(about["action_horizon"]) if about["policy"].get("inpaints") else None
+    asker = Asker(*(PolicyQuestion(client, views, arguments.task, goes_on) for client in clients))
     loop = ControlLoop(
         config,
         link,
         arm,
         asker,
-        OverlapBlend() if arguments.join == "blend" else TemporalEnsemble(),
+        JOINERS[arguments.join](),
         views=views,
         image_size=tuple(about["image_size"]),
         rate=arguments.rate,

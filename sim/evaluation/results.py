@@ -39,6 +39,9 @@ class EpisodeResult:
     steps: int
     wall_time_s: float
     error: str | None = None
+    jump_deg: float | None = None
+    """The largest jump where one chunk of actions goes over into the next: by how many degrees a step that changed how
+    far any joint moves, against what was planned before."""
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -68,6 +71,8 @@ class EvaluationSettings:
     """How codes are chosen: argmax, topk or topp."""
     temperature: float = 1.0
     """With which they are drawn, where they are."""
+    latency_ms: float = 0.0
+    """How late chunks came."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 from common.errors import UserError
 from common.joint_map import JointMap
 from demos.hdf5 import DemoReader
+from policy.chunks import OverlapBlend
 from policy.remote import PolicyClient
 from robot_bridge.asker import Ask, Asker, Observation
-from robot_bridge.chunks import OverlapBlend
 from robot_bridge.config import Latency
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import ControlLoop, RobotOccupied, resize
