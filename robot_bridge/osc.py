@@ -84,13 +84,14 @@ class OscReference:
 
     def joint_step(self, action: np.ndarray) -> np.ndarray:
         """How far (n,) rad an action (6,), or what two differ in, takes this arm's joints in one control period."""
-        self._look()
         scales = {name: getattr(self._config, name) for name in ("position_scale", "rotation_scale", "stiffness")}
-        return joint_step(self._jacobian[:, self._velocities], action, **scales, seconds=self._substeps * PHYSICS_STEP)
+        return joint_step(*self._dynamics(), action, **scales, seconds=self._substeps * PHYSICS_STEP)
 
-    def _look(self) -> None:
-        """Brings the hand's Jacobian up to date."""
+    def _dynamics(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hand's Jacobian (6, n) and the joints' inertia (n, n)."""
         mujoco.mj_jacSite(self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._site)
+        mujoco.mj_fullM(self._model, self._inertia, self._data.qM)
+        return self._jacobian[:, self._velocities], self._inertia[np.ix_(self._velocities, self._velocities)]
 
     def rest(self) -> None:
         """The arm stands; the next action starts from rest."""
@@ -117,10 +118,7 @@ class OscReference:
         damped, and in the null space the home posture; (7,) N m."""
         model, data, velocities = self._model, self._data, self._velocities
         stiffness, damping = self._config.stiffness, 2 * np.sqrt(self._config.stiffness)
-        self._look()
-        mujoco.mj_fullM(model, self._inertia, data.qM)
-        jacobian = self._jacobian[:, velocities]
-        inertia = self._inertia[np.ix_(velocities, velocities)]
+        jacobian, inertia = self._dynamics()
         speed = self._jacobian @ data.qvel
         facing = data.site_xmat[self._site].reshape(3, 3)
         turn = 0.5 * np.cross(facing, goal_rotation, axis=0).sum(axis=1)

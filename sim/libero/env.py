@@ -224,11 +224,12 @@ class LiberoEnv(gymnasium.Env):
     def joint_step(self, action: np.ndarray) -> float:
         """How many degrees the joint that moves most would move in one step by an action (6,), or by what two of them
         differ in; gravity and contacts aside."""
-        robot = self.problem.robots[0]
-        jacobian = np.zeros((6, self.model.nv))
+        robot, size = self.problem.robots[0], self.model.nv
+        jacobian, inertia, joints = np.zeros((6, size)), np.zeros((size, size)), robot._ref_joint_vel_indexes
         site = self.model.site(robot.controller.eef_name).id
         mujoco.mj_jacSite(self.model, self.data, jacobian[:3], jacobian[3:], site)
-        moved = joint_step(jacobian[:, robot._ref_joint_vel_indexes], np.asarray(action, np.float64))
+        mujoco.mj_fullM(self.model, inertia, self.data.qM)
+        moved = joint_step(jacobian[:, joints], inertia[np.ix_(joints, joints)], np.asarray(action, np.float64))
         return float(np.rad2deg(np.abs(moved).max()))
 
     def renderer(self, view: str, size: tuple[int, int] | None = None) -> CameraRenderer:
