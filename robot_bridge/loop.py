@@ -75,6 +75,8 @@ class Tick:
     measured: np.ndarray
     age: float = math.nan
     """Seconds from the exposure of the images behind the action until it was sent; NaN when none was followed."""
+    pictures: tuple[np.ndarray, ...] = ()
+    """The images of the observation (h, w, 3) as the cameras sent them."""
 
 
 class Recorder(Protocol):
@@ -238,8 +240,9 @@ class ControlLoop:
             self._age = np.nan
         self._path.append((now, command.q_sim, measured))
         if self._recorder is not None:
+            shown = tuple(picture.pixels for picture in pictures)
             present = Observation(index, now, images, measured, state.fingers)
-            self._recorder.tick(Tick(now, late, present, action, command, self._opening, measured, self._age))
+            self._recorder.tick(Tick(now, late, present, action, command, self._opening, measured, self._age, shown))
 
     def _seen(self, images: np.ndarray, taken: float) -> Observation:
         """What the policy is asked about: images and the joints at the time the images were taken.

@@ -299,7 +299,7 @@ def main(argv: list[str]) -> None:
         for path in recover(arguments.record):
             print(f"recovered a session that was cut off: {path}")
         own_arm = Kinematics(model, config.joints, config.site, base)
-        session = SessionRecorder(arguments.record, config, arguments.task, views, own_arm)
+        session = SessionRecorder(arguments.record, config, arguments.task, views, own_arm, rate=arguments.rate)
     goes_on = int(about["action_horizon"]) if about["policy"].get("inpaints") else None
     asker = Asker(*(PolicyQuestion(client, views, arguments.task, goes_on) for client in clients))
     loop = ControlLoop(
