@@ -1,27 +1,69 @@
 """Success and jumps at joins against latency, for each way of joining chunks of actions.
 
-Every combination is an evaluation (``python -m sim.eval --latency MS --join HOW``) with its results in a folder of its
-own, so a run that was stopped is continued by the same line. The table that is printed says of each how many episodes
-succeeded and, in degrees a tick, the largest jump where one chunk took over from another.
+Every episode is played as ``python -m sim.eval --latency MS --join HOW`` plays it, here one after the other in this
+process. What is known is kept in FILE, so a run that was stopped is continued by the same line. The table says of each
+combination how many episodes succeeded, and the largest jump, in degrees a tick, where one chunk took over from another.
 """
 
+import dataclasses
+import json
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from common.cli import CommandParser, positive, run
 from common.errors import UserError
+from common.files import replacing
 from policy.chunks import JOINERS
-from sim import eval as evaluation
-from sim.evaluation.results import Results
+from policy.interface import Plan, batched_plan, inpaints
+from sim.evaluation.chunk_execution import Execution
+from sim.evaluation.open_policy import open_policy
+from sim.evaluation.results import EpisodeResult
+from sim.evaluation.worker import Job, Observation, Rules, play
+from sim.libero.selection import parse_tasks
 
 LATENCIES = (0, 100, 200, 300, 500)
 """Milliseconds."""
+Key = tuple[int, int, str, float]
+"""Task, episode, join, latency."""
 
 
-def cell(results: Results) -> str:
-    """Successes among episodes, and the largest jump."""
-    episodes = [episode for episode in results.episodes.values() if episode.error is None]
-    jump = max(episode.jump_deg or 0.0 for episode in episodes)
-    return f"{sum(episode.success for episode in episodes)} of {len(episodes)}, {jump:.2f}"
+class Kept:
+    """Episodes by their key, on the disk too."""
+
+    def __init__(self, path: Path, settings: dict[str, object]):
+        self._path, self._settings = path, settings
+        self.episodes: dict[Key, EpisodeResult] = {}
+        if path.exists():
+            content = json.loads(path.read_text())
+            if content["settings"] != settings:
+                raise UserError(f"{path} was made with {content['settings']}, not {settings}; name another --out")
+            for entry in content["episodes"]:
+                self.episodes[tuple(entry["key"])] = EpisodeResult(**entry["result"])  # type: ignore[index]
+
+    def add(self, key: Key, result: EpisodeResult) -> None:
+        """One more."""
+        self.episodes[key] = result
+        rows = [{"key": key, "result": dataclasses.asdict(result)} for key, result in self.episodes.items()]
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps({"settings": self._settings, "episodes": rows}, indent=1) + "\n")
+
+    def cell(self, join: str, latency: float) -> str:
+        """Successes among episodes, and the largest jump."""
+        found = [result for (_, _, *how), result in self.episodes.items() if how == [join, latency]]
+        jump = max((result.jump_deg or 0.0 for result in found), default=0.0)
+        return f"{sum(result.success for result in found)} of {len(found)}, {jump:.2f}"
+
+
+def missing(kept: Kept, tasks: list[int], episodes: int, joins: list[str], latencies: list[float]) -> Iterator[Key]:
+    """What is still to be played; every combination once before any twice, so that a table is there early."""
+    for task in tasks:
+        for episode in range(episodes):
+            for latency in latencies:
+                for join in joins:
+                    if (task, episode, join, latency) not in kept.episodes:
+                        yield task, episode, join, latency
 
 
 def main(argv: list[str]) -> None:
@@ -32,26 +74,44 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--episodes", type=positive, default=10, metavar="N", help="episodes a task (default 10)")
     parser.add_argument("--joins", default=",".join(JOINERS), metavar="LIST", help=f"of {', '.join(JOINERS)}")
     parser.add_argument("--latencies", default=",".join(map(str, LATENCIES)), metavar="LIST", help="milliseconds")
-    parser.add_argument("--replan", type=positive, default=4, metavar="K", help="ticks between requests (default 4)")
-    parser.add_argument("--checkpoint", metavar="FILE", help="bundle; default: checkpoints/default.safetensors")
-    parser.add_argument("--out", type=Path, default=Path("results/latency"), metavar="DIR", help="where results go")
+    parser.add_argument("--replan", type=positive, default=4, metavar="K", help="steps between requests (default 4)")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: checkpoints/default.safetensors")
+    parser.add_argument("--out", type=Path, default=Path("results/latency.json"), metavar="FILE", help="what is known")
     options = parser.parse_args(argv)
-    joins, latencies = options.joins.split(","), options.latencies.split(",")
+    joins, latencies = options.joins.split(","), [float(text) for text in options.latencies.split(",")]
     if unknown := set(joins) - set(JOINERS):
         raise UserError(f"--joins has {', '.join(sorted(unknown))}; there are {', '.join(JOINERS)}")
-    settings = ["--suite", options.suite, "--tasks", options.tasks, "--episodes", str(options.episodes)]
-    settings += ["--replan", str(options.replan)]
-    settings += ["--checkpoint", options.checkpoint] if options.checkpoint else []
-    rows = []
-    for latency in latencies:
-        cells = []
-        for join in joins:
-            folder = options.out / f"{join}-{latency}"
-            evaluation.main([*settings, "--join", join, "--latency", latency, "--out", str(folder)])
-            cells.append(cell(Results.load(folder / "results.json")))
-        rows.append(f"| {latency} ms | {' | '.join(cells)} |")
+
+    from sim.libero.env import LiberoEnv
+
+    policy = open_policy("bundle", options.checkpoint, device="cpu", threads=1)
+    about = policy.describe()
+    settings = {"policy": f"{about['name']} {about['hash']}", "suite": options.suite, "replan": options.replan}
+    kept = Kept(options.out, settings)
+    fast = about.get("fast_render", False)
+    env: LiberoEnv | None = None
+
+    def ask(seen: Observation) -> np.ndarray:
+        arguments = seen.images[None], seen.proprio[None], [seen.text]
+        plan: Plan | None = batched_plan([seen.plan], policy.action_horizon)
+        if plan is not None and inpaints(policy):
+            return policy.act(*arguments, plan)[0]
+        return policy.act(*arguments)[0]
+
+    for task, episode, join, latency in missing(
+        kept, parse_tasks(options.tasks, options.suite), options.episodes, joins, latencies
+    ):
+        if env is None or env.task.index != task:
+            if env is not None:
+                env.close()
+            env = LiberoEnv(options.suite, task, image_size=max(policy.image_size), fast_render=fast)
+        rules = Rules(execution=Execution(join, options.replan, latency), views=policy.views, fast_render=fast)
+        result = play(env, Job(options.suite, task, episode, seed=episode), rules, ask)
+        kept.add((task, episode, join, latency), result)
+        print(f"task {task} episode {episode} {join} {latency:g} ms: {result}", flush=True)
     print(f"| latency | {' | '.join(joins)} |\n|{'---|' * (len(joins) + 1)}")
-    print("\n".join(rows))
+    for latency in latencies:
+        print(f"| {latency:g} ms | {' | '.join(kept.cell(join, latency) for join in joins)} |")
 
 
 if __name__ == "__main__":

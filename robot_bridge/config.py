@@ -110,6 +110,8 @@ class RobotConfig:
     mode: Literal["osc_delta", "joint_target"]
     safety: SafetyConfig
     joint_map: JointMap
+    home: np.ndarray | None = None
+    """Where the arm begins, (n,) rad."""
     gripper_open: float = 0.04
     """Position (m) of one finger when open."""
     camera_address: str | None = None
@@ -158,6 +160,8 @@ def _robot(top: "_Section", folder: Path) -> RobotConfig:
         extra["osc"] = OscConfig(**_numbers_of(OscConfig, top.section("osc")))
     if "latency" in top:
         extra["latency"] = Latency(**_numbers_of(Latency, top.section("latency"), or_zero=True))
+    if "home" in top:
+        extra["home"] = top.numbers("home", dof)
     if "gripper_open" in top:
         extra["gripper_open"] = top.positive("gripper_open")
     config = RobotConfig(

@@ -47,11 +47,15 @@ def simulator_joints(motion: Motion, joint_map: JointMap, on_robot: bool | None 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Joints (t, n) rad, one row a control period; the first ``approach`` rows lead to the motion."""
+    """Joints (t, n) rad, one row a control period; the first ``approach`` rows lead to the motion.
+
+    ``gripper``: -1 opens it, 1 closes it, 0 leaves the fingers as they are.
+    """
 
     rows: np.ndarray
     approach: int
     rate: float
+    gripper: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -62,10 +66,10 @@ class Targets:
         return self.rows[min(max(tick, 0), len(self.rows) - 1)]
 
     def __call__(self, observation: Observation) -> np.ndarray:
-        """The chunk (horizon, n + 1) from an observation's tick on; the fingers are left as they are."""
+        """The chunk (horizon, n + 1) from an observation's tick on."""
         ahead = observation.tick + np.arange(max(round(HORIZON_SECONDS * self.rate), 2))
         joints = self.rows[np.clip(ahead, 0, len(self.rows) - 1)]
-        return np.concatenate([joints, np.zeros((len(joints), 1))], axis=1)
+        return np.concatenate([joints, np.full((len(joints), 1), self.gripper)], axis=1)
 
 
 def targets_of(
@@ -78,12 +82,24 @@ def targets_of(
     """
     played = resampled(Motion(**{**motion.__dict__, "frame_rate": motion.frame_rate * speed}), rate)
     joints = played.joints.astype(np.float64)
-    way = joints[0] - start
-    seconds = max(1.0, PEAK * float((np.abs(way) / (approach * limits)).max()))
-    s = np.linspace(0, 1, max(round(seconds * rate), 2) + 1)[1:, None]
-    rows = start + way * (10 * s**3 - 15 * s**4 + 6 * s**5)
+    rows = _way(start, joints[0], rate, approach * limits)
     held = np.repeat(motion.joints[-1:].astype(np.float64), round(SETTLE_SECONDS * rate), axis=0)
     return Targets(np.concatenate([rows, joints[1:], held]), len(rows) - 1, rate)
+
+
+def targets_to(goal: np.ndarray, rate: float, start: np.ndarray, limits: np.ndarray, approach: float) -> Targets:
+    """The way from ``start`` to ``goal`` (n,) rad, with the gripper open; as the way to a motion in ``targets_of``."""
+    rows = _way(start, goal, rate, approach * limits)
+    held = np.repeat(goal[None], round(SETTLE_SECONDS * rate), axis=0)
+    return Targets(np.concatenate([rows, held]), len(rows) - 1, rate, gripper=-1.0)
+
+
+def _way(start: np.ndarray, goal: np.ndarray, rate: float, fastest: np.ndarray) -> np.ndarray:
+    """A minimum-jerk motion (t, n) on which no joint is faster than ``fastest`` (n,) rad/s."""
+    way = goal - start
+    seconds = max(1.0, PEAK * float((np.abs(way) / fastest).max()))
+    s = np.linspace(0, 1, max(round(seconds * rate), 2) + 1)[1:, None]
+    return start + way * (10 * s**3 - 15 * s**4 + 6 * s**5)
 
 
 @dataclass

@@ -85,7 +85,13 @@ class SessionRecorder:
         slug = "".join(letter if letter.isalnum() else "_" for letter in task.lower()).strip("_") or "session"
         path = Path(folder) / f"{slug}_demo.hdf5"
         self._session = path.with_name(f"{path.stem}.session-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-        header: dict[str, Any] = {"file": path.name, "task": task, "robot": config.name, "mode": config.mode, "views": list(views)}
+        header: dict[str, Any] = {
+            "file": path.name,
+            "task": task,
+            "robot": config.name,
+            "mode": config.mode,
+            "views": list(views),
+        }
         header["labelled"] = labelled
         try:
             _writer(path, header)
