@@ -43,6 +43,7 @@ class Joiner(ABC):
     def __init__(self) -> None:
         self._arrived: list[tuple[int, np.ndarray]] = []
         self._newest: int | None = None
+        self._followed: int | None = None  # the newest that has anything to say
 
     def add(self, chunk: np.ndarray, observed: int) -> None:
         """A chunk (horizon, d) from the observation of tick ``observed``; one older than the newest is dropped."""
@@ -54,12 +55,14 @@ class Joiner(ABC):
         """The action for ``tick``; None when no chunk reaches so far."""
         before = self._action(tick) if self._arrived else None
         for first, chunk in self._arrived:
-            self._take(first, chunk, tick)
+            if first + len(chunk) > tick:  # else all of it has passed
+                self._take(first, chunk, tick)
+                self._followed = first
         self._arrived.clear()
         action = self._action(tick)
-        if action is None or self._newest is None:
+        if action is None or self._followed is None:
             return None
-        return Planned(action, self._newest, before)
+        return Planned(action, self._followed, before)
 
     def left(self, tick: int) -> int:
         """How many ticks from ``tick`` on have actions."""
@@ -78,7 +81,7 @@ class Joiner(ABC):
     def clear(self) -> None:
         """Forgets everything, at a stop or a new episode."""
         self._arrived.clear()
-        self._newest = None
+        self._newest = self._followed = None
         self._forget()
 
     @abstractmethod
@@ -146,8 +149,6 @@ class _OnePlan(Joiner):
 
     def _take(self, first: int, chunk: np.ndarray, tick: int) -> None:
         new = chunk[max(0, tick - first) :]
-        if not len(new):
-            return
         begins = max(tick, first)
         passed, coming = self._split(begins, new[:0])
         overlap = min(len(coming), len(new))

@@ -43,6 +43,16 @@ def test_agreeing_chunks_join_without_a_seam_and_a_stop_forgets_them(joiner):
     assert chunks.left(60) == 0
 
 
+@pytest.mark.parametrize("joiner", JOINERS.values())
+def test_a_chunk_that_has_passed_when_it_comes_makes_the_plan_no_fresher(joiner):
+    chunks = joiner()
+    chunks.add(np.zeros((40, 7)), observed=0)
+    chunks.at(20)
+    chunks.add(np.ones((4, 7)), observed=5)
+    planned = chunks.at(21)
+    assert (planned.action[0], planned.observed) == (0, 0)
+
+
 def test_the_blend_goes_over_in_equal_steps():
     chunks = OverlapBlend(blend=4)
     chunks.add(np.zeros((16, 7)), observed=0)

@@ -90,6 +90,7 @@ def chain(folder: Path) -> Path:
     robot |= {"model": "chain.xml", "site": "end", "mode": "joint_target", "joint_map": "g1.yaml"}
     robot |= {"state_address": f"ipc://{folder}/state", "target_address": f"ipc://{folder}/target"}
     robot["joints"] = [f"j{number}" for number in range(23)]
+    del robot["home"]
     safety = robot["safety"]
     safety["position"] = {"lower": [-3.0] * 23, "upper": [3.0] * 23}
     for name, value in (("velocity", 6.0), ("acceleration", 60.0), ("jerk", 2000.0), ("step", 0.5)):
