@@ -2,7 +2,7 @@
 
 Every episode is played as ``python -m sim.eval --latency MS --join HOW`` plays it, here one after the other in this
 process. What is known is kept in FILE, so a run that was stopped is continued by the same line. The table says of each
-combination how many episodes succeeded, and the largest jump, in degrees a tick, where one chunk took over from another.
+combination how many episodes succeeded, and the largest jump, in degrees a tick, where a chunk took over from another.
 """
 
 import dataclasses
