@@ -53,9 +53,9 @@ class Outcome:
 
 def drive(condition: Condition, seconds: float, connections: int) -> Outcome:
     """One loop over one network."""
+    from policy.chunks import OverlapBlend
     from policy.remote import PolicyClient
     from robot_bridge.asker import Asker
-    from robot_bridge.chunks import OverlapBlend
     from robot_bridge.drivers.link import RobotLink
     from robot_bridge.loop import ControlLoop
     from robot_bridge.realtime import prefer_this_process

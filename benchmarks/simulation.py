@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import cli
 from common.conventions import VIEWS
+from sim.evaluation.chunk_execution import Execution
 from sim.evaluation.runner import run_episodes
 from sim.evaluation.worker import Job, Observation, Rules, play
 from sim.libero import assets, benchmark
@@ -222,7 +223,10 @@ def main(argv: list[str]) -> None:
     found = assets.resolve(options.assets)
     os.environ["LIBERO_ASSETS"] = str(found.path)
     rules = Rules(
-        replan=options.replan, max_steps=options.steps, assets=str(found.path), fast_render=options.fast_render
+        execution=Execution(replan=options.replan),
+        max_steps=options.steps,
+        assets=str(found.path),
+        fast_render=options.fast_render,
     )
     tasks = [int(task) for task in options.tasks.split(",")]
     jobs = [Job(options.suite, task, episode, episode + 1) for task in tasks for episode in range(options.episodes)]

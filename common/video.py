@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -21,8 +22,37 @@ _GIF = {
 }
 # The index in front, so that browsers show the first frame before they have the whole file.
 _MP4 = {"quality": 7, "output_params": ["-movflags", "+faststart"]}
+# Fragments, each of which can be played as soon as it is written; quick enough for cameras beside a control loop.
+_STREAM = {
+    "quality": None,
+    "output_params": [
+        *("-preset", "ultrafast", "-crf", "18", "-tune", "zerolatency", "-g", "20"),
+        *("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-flush_packets", "1"),
+    ],
+}
 _ROOM = 2**20
 """A disk with less than this (bytes) left is full, when a video could not be written."""
+
+
+_Encoder = Generator[None, np.ndarray | None, None]
+
+
+def _started(path: Path, frame: np.ndarray, frames_per_second: float, options: dict[str, Any]) -> _Encoder:
+    """An encoder of frames such as this one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width, _ = frame.shape
+    encoder = imageio_ffmpeg.write_frames(
+        str(path), (width, height), fps=frames_per_second, macro_block_size=2, ffmpeg_log_level="quiet", **options
+    )
+    encoder.send(None)
+    return encoder
+
+
+def _encode(encoder: _Encoder, frame: np.ndarray, path: Path) -> None:
+    try:
+        encoder.send(np.ascontiguousarray(frame))
+    except OSError as error:
+        raise _not_written(path) from error
 
 
 class VideoWriter:
@@ -38,7 +68,7 @@ class VideoWriter:
         self._partial = path.with_name(f".{path.name}.partial.{'gif' if gif else 'mp4'}")
         self._options = _GIF if gif else _MP4
         self._frames_per_second = frames_per_second
-        self._encoder: Generator[None, np.ndarray | None, None] | None = None
+        self._encoder: _Encoder | None = None
 
     def add(self, frame: np.ndarray) -> None:
         """Encode one frame; all have the size of the first.
@@ -47,17 +77,8 @@ class VideoWriter:
             OSError: the encoder has ended, most likely because the disk is full.
         """
         if self._encoder is None:
-            self._partial.parent.mkdir(parents=True, exist_ok=True)
-            height, width, _ = frame.shape
-            self._encoder = imageio_ffmpeg.write_frames(
-                str(self._partial), (width, height), fps=self._frames_per_second, macro_block_size=2,
-                ffmpeg_log_level="quiet", **self._options,
-            )  # fmt: skip
-            self._encoder.send(None)
-        try:
-            self._encoder.send(np.ascontiguousarray(frame))
-        except OSError as error:
-            raise _not_written(self._partial) from error
+            self._encoder = _started(self._partial, frame, self._frames_per_second, self._options)
+        _encode(self._encoder, frame, self._partial)
 
     def keep(self, path: Path) -> None:
         """Finish the video and give it its name.
@@ -77,6 +98,36 @@ class VideoWriter:
         self._partial.unlink(missing_ok=True)
 
     def _finish(self) -> None:
+        if self._encoder is not None:
+            self._encoder.close()
+            self._encoder = None
+
+
+class StreamedVideo:
+    """Encodes frames ``(h, w, 3)`` uint8 straight into ``path``: whatever ends this process, what it has added can be
+    played, and what ends the machine costs a second.
+
+    Args:
+        path: an MP4; its folder is made.
+        frames_per_second: playing speed.
+    """
+
+    def __init__(self, path: Path, frames_per_second: float) -> None:
+        self._path, self._frames_per_second = path, frames_per_second
+        self._encoder: _Encoder | None = None
+
+    def add(self, frame: np.ndarray) -> None:
+        """Encode one frame; all have the size of the first.
+
+        Raises:
+            OSError: the encoder has ended, most likely because the disk is full.
+        """
+        if self._encoder is None:
+            self._encoder = _started(self._path, frame, self._frames_per_second, _STREAM)
+        _encode(self._encoder, frame, self._path)
+
+    def close(self) -> None:
+        """Write what the encoder still holds."""
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None

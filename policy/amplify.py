@@ -13,7 +13,7 @@ from common.errors import require
 from demos.origin import Origin
 from demos.panda import panda_hand_pose
 from policy.forward_dynamics import ForwardConfig, ForwardDynamics
-from policy.interface import Array, Text
+from policy.interface import Array, Plan, Text
 from policy.inverse_dynamics import InverseConfig, InverseDynamics
 from policy.known_instructions import KnownInstructions
 from policy.observation import checked_images, checked_instructions, checked_proprio, checked_queries
@@ -80,16 +80,17 @@ class Amplify(nn.Module):
     def device(self) -> torch.device:
         return self.forward_dynamics.sos_token.device
 
-    def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
+    def act(self, images: Array, proprio: Array | None, text: Text, plan: Plan | None = None) -> NDArray[np.float32]:
         """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1].
 
         Those of joint angles (``action_key`` of ``describe``) are (b, horizon, 8): rad, and the gripper in [-1, 1].
+        ``plan``, of the batch, is for policies that inpaint.
         """
         with self._computing():
             condition, _ = self._act_on(images, proprio, text)
-            head = self.inverse_dynamics.head
-            noise = head.noise(len(condition), self.sampling_seed)
-            return self.inverse_dynamics.act(condition, noise).float().cpu().numpy()
+            noise = self.inverse_dynamics.head.noise(len(condition), self.sampling_seed)
+            planned = None if plan is None else self._plan(plan, len(condition))
+            return self.inverse_dynamics.act(condition, noise, planned).float().cpu().numpy()
 
     def predict_waypoints(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
         """As ``act`` takes them -> where the hand will be when its fingers next open or close, and the times after it,
@@ -176,6 +177,7 @@ class Amplify(nn.Module):
             "text_encoder": self.forward_dynamics.config.text_encoder.name,
             "head": self.inverse_dynamics.config.type,
             "runtime": f"torch {torch.__version__}",
+            "inpaints": self.inverse_dynamics.head.inpaints,
             "precision": "fp32" if self.autocast is None else "bf16",
             "action_key": self.inverse_dynamics.config.action_key,
             "blank_codes": self.blank_codes,
@@ -228,6 +230,14 @@ class Amplify(nn.Module):
         """Checks (b, v, h, w, 3), uint8 or floats in [0, 1], and brings it to float32 in [0, 1] on the device."""
         pixels = torch.as_tensor(checked_images(images, len(self.views)), device=self.device)
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+
+    def _plan(self, plan: Plan, batch: int) -> tuple[Tensor, Tensor]:
+        shape = (batch, *self.inverse_dynamics.head.shape)
+        require(
+            plan.actions.shape == shape and plan.weights.shape == shape[:2],
+            f"a plan is actions {shape} and weights {shape[:2]}, not {plan.actions.shape} and {plan.weights.shape}",
+        )
+        return tuple(torch.from_numpy(part).to(self.device) for part in (plan.actions, plan.weights))  # type: ignore[return-value]
 
     def _proprio(self, proprio: Array | None, batch: int) -> Tensor:
         width = self.inverse_dynamics.config.proprio_dim

@@ -1,7 +1,8 @@
 """What a policy is, for the runner, the server and the visualizer: torch, ONNX, remote or scripted alike."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +49,42 @@ class Policy(Protocol):
         (``common.embodiment``): its proprioception and its actions are as wide as that.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the arm is about to do, for a policy to go on with (real-time chunking).
+
+    actions: (t, d), row i for the step that the chunk's row i is meant for; weights: (t,) from 1, where the action is
+    sure to be executed, to 0, where the policy is free. Of a batch (b, horizon, d) and (b, horizon).
+    """
+
+    actions: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+
+class InpaintingPolicy(Policy, Protocol):
+    """A policy whose chunks can go on with a plan; ``describe`` says ``inpaints``."""
+
+    def act(self, images: Array, proprio: Array | None, text: Text, plan: Plan | None = None) -> NDArray[np.float32]:
+        """As ``Policy.act``; the more a row's weight in ``plan`` (of the batch), the nearer the action is to its."""
+        ...
+
+
+def inpaints(policy: Policy) -> TypeGuard[InpaintingPolicy]:
+    """Whether ``act`` takes a plan."""
+    return bool(policy.describe().get("inpaints", False))
+
+
+def batched_plan(plans: Sequence[Plan | None], horizon: int) -> Plan | None:
+    """One plan for a batch of observations, whose policy is free where there is none; None where none has one."""
+    width = next((plan.actions.shape[1] for plan in plans if plan is not None), None)
+    if width is None:
+        return None
+    actions = np.zeros((len(plans), horizon, width), np.float32)
+    weights = np.zeros((len(plans), horizon), np.float32)
+    for row, plan in enumerate(plans):
+        if plan is not None:
+            known = min(len(plan.weights), horizon)
+            actions[row, :known], weights[row, :known] = plan.actions[:known], plan.weights[:known]
+    return Plan(actions, weights)

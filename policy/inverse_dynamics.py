@@ -246,9 +246,15 @@ class InverseDynamics(nn.Module):
             return normalized
         return (normalized + 1) / 2 * (self.action_high - self.action_low) + self.action_low
 
-    def act(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """Condition tokens (b, c, dim), the head's noise (see ``ActionHead.noise``) -> actions (b, t, action_dim)."""
-        return self._actions(self.head.act(condition, noise))
+    def act(self, condition: Tensor, noise: Tensor, plan: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Condition tokens (b, c, dim), the head's noise (see ``ActionHead.noise``) -> actions (b, t, action_dim).
+
+        ``plan``: actions (b, t, action_dim) to go on with, and their weights (b, t) (see ``ActionHead.inpaint``).
+        """
+        if plan is None:
+            return self._actions(self.head.act(condition, noise))
+        wanted, weights = plan
+        return self._actions(self.head.inpaint(condition, noise, self._normalized(wanted), weights))
 
     def condition(
         self, image_tokens: Tensor | None, text: Tensor | None, proprio: Tensor | None, codes: Tensor | None

@@ -28,6 +28,8 @@ class HandReference(Protocol):
 
     def rest(self) -> None: ...
 
+    def joint_step(self, action: np.ndarray) -> np.ndarray: ...
+
 
 class ActionReader:
     """Reads actions (d,) for the arms of ``config``; mode ``osc_delta`` needs a reference for each of ``limbs``."""
@@ -54,6 +56,17 @@ class ActionReader:
         """Where the fingers of each gripper (g,) are to be; ``before`` (g,) is where they were told to be last."""
         pairs = zip(self._config.grippers, action[self._grippers], before, strict=True)
         return np.array([gripper.opening(float(number), told) for gripper, number, told in pairs])
+
+    def joint_step(self, difference: np.ndarray) -> np.ndarray | None:
+        """How far (n,) rad what two actions (d,) differ in takes the joints in one control period; None where actions
+        are poses."""
+        parts = [np.asarray(difference[part], np.float64) for part in self._arms]
+        if self._config.mode in ("joint_target", "joint_delta"):
+            return np.concatenate(parts)
+        if self._config.mode != "osc_delta":
+            return None
+        pairs = zip(self._references, parts, strict=True)
+        return np.concatenate([reference.joint_step(part) for reference, part in pairs])
 
     def rest(self) -> None:
         """The arms stand; the next action starts from rest."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from policy.interface import Plan
+
 PACE = 1.5
 """A server is asked again no sooner than this many times what it took last: two requests must not queue up there."""
 
@@ -21,7 +23,8 @@ class Observation:
     """What the policy sees at one time: images (v, h, w, 3) uint8, q (n,) rad simulator order, fingers (f,) m.
 
     ``hands`` (a, 6) are the end effectors of the arms: position (m) and axis-angle (rad), in each base's frame.
-    ``tick`` is the control period that a chunk's first action is meant for, ``at`` the monotonic time (s).
+    ``tick`` is the control period that a chunk's first action is meant for, ``at`` the monotonic time (s), ``plan``
+    what the chunk is to go on with, if the policy can.
     """
 
     tick: int
@@ -30,6 +33,7 @@ class Observation:
     q: np.ndarray
     fingers: np.ndarray
     hands: np.ndarray = field(default_factory=lambda: np.zeros((0, 6)))
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)

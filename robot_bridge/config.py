@@ -15,6 +15,7 @@ from common.conventions import CONTROL_FREQUENCY
 from common.embodiment import ARM_UNITS, GRIPPER_KINDS, Embodiment, Group
 from common.errors import UserError
 from common.joint_map import KEYS, JointMap
+from common.osc_response import POSITION_SCALE, ROTATION_SCALE, STIFFNESS
 from robot_bridge.section import RobotConfigError, Section
 
 CONFIGS = Path(__file__).with_name("configs")
@@ -109,6 +110,16 @@ class GripperConfig:
         share = min(max(action, 0.0), 1.0)
         return self.closed + (self.open - self.closed) * (share if self.action == "opening" else 1 - share)
 
+    @property
+    def to_open(self) -> float:
+        """The policy's number that opens it."""
+        return {"sign": -1.0, "opening": 1.0, "closing": 0.0}[self.action]
+
+    def to_stay(self, opening: float) -> float:
+        """The policy's number that leaves fingers where they are, at ``opening``."""
+        share = (opening - self.closed) / (self.open - self.closed)
+        return {"sign": 0.0, "opening": share, "closing": 1 - share}[self.action]
+
 
 @dataclass(frozen=True)
 class ArmConfig:
@@ -129,11 +140,11 @@ class ArmConfig:
 class OscConfig:
     """How LIBERO's OSC_POSE controller answers an action; the defaults are those the policies are trained with."""
 
-    position_scale: float = 0.05
+    position_scale: float = POSITION_SCALE
     """metres for an action of 1"""
-    rotation_scale: float = 0.5
+    rotation_scale: float = ROTATION_SCALE
     """radians for an action of 1"""
-    stiffness: float = 150.0
+    stiffness: float = STIFFNESS
     """1/s^2, critically damped"""
 
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
+from policy.chunks import Joiner, Planned
 from robot_bridge.actions import ActionReader, HandReference, openings
 from robot_bridge.asker import Answer, Asker, Observation
-from robot_bridge.chunks import Joiner
 from robot_bridge.config import RobotConfig
 from robot_bridge.drivers.link import Picture, Received, RobotLink
 from robot_bridge.drivers.protocol import RobotState
@@ -33,6 +33,9 @@ from robot_bridge.safety import Command, Limb, Mode, SafetyFilter
 
 FIRST_RECEIPT = 2.0
 """Seconds within which the robot must have taken a first target."""
+
+DELAYS = 5
+"""Answers, the latest of which says how late the next is expected (real-time chunking)."""
 
 LOGGED = {mode.value for mode in Mode} | {"request_failed", "driver_restarted"}
 
@@ -56,6 +59,8 @@ class Tick:
     measured: np.ndarray
     age: float = math.nan
     """Seconds from the exposure of the images behind the action until it was sent; NaN when none was followed."""
+    pictures: tuple[np.ndarray, ...] = ()
+    """The images of the observation (h, w, 3) as the cameras sent them."""
 
 
 class Recorder(Protocol):
@@ -122,6 +127,7 @@ class ControlLoop:
         self._reset_at = 0.0
         self._exposed: dict[int, float] = {}  # when the images of a chunk's tick were taken
         self._newest = -math.inf  # the tick of the newest chunk
+        self._delays: deque[int] = deque(maxlen=DELAYS)
         self._age = np.nan
         self._path: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=10_000)  # when, commanded, measured
         self._started = time.monotonic()
@@ -187,7 +193,7 @@ class ControlLoop:
         self._obey()
         state, measured = self._watch(now)
         for answer in self._asker.take():
-            self._take(answer, now)
+            self._take(answer, index, now)
         pictures = self._pictures()
         images = np.zeros((len(pictures), *self._image_size, 3), np.uint8)
         for image, picture in zip(images, pictures, strict=True):
@@ -217,8 +223,9 @@ class ControlLoop:
             self._age = np.nan
         self._path.append((now, command.q_sim, measured))
         if self._recorder is not None:
+            shown = tuple(picture.pixels for picture in pictures)
             present = Observation(index, now, images, measured, state.fingers, self._hands(measured))
-            self._recorder.tick(Tick(now, late, present, action, command, self._openings, measured, self._age))
+            self._recorder.tick(Tick(now, late, present, action, command, self._openings, measured, self._age, shown))
 
     def _seen(self, images: np.ndarray, taken: float) -> Observation:
         """What the policy is asked about: images and the joints at the time the images were taken.
@@ -230,7 +237,8 @@ class ControlLoop:
         assert received is not None
         q = self._config.joint_map.to_sim(received.state.q, self._reference)
         tick = round((taken - self._config.latency.arm - self._started) / self._dt)
-        return Observation(tick, taken, images, q, received.state.fingers, self._hands(q))
+        plan = self._joiner.plan(tick, max(self._delays, default=0))
+        return Observation(tick, taken, images, q, received.state.fingers, self._hands(q), plan)
 
     def _hands(self, q: np.ndarray) -> np.ndarray:
         """Position (m) and axis-angle (rad) of each arm's end effector (a, 6), in its base's frame."""
@@ -284,7 +292,7 @@ class ControlLoop:
         self._following.check(measured, received.at)
         return state, measured
 
-    def _take(self, answer: Answer, now: float) -> None:
+    def _take(self, answer: Answer, index: int, now: float) -> None:
         if self._recorder is not None:
             self._recorder.answer(answer)
         if answer.chunk is None:
@@ -300,6 +308,7 @@ class ControlLoop:
             self.safety.check_action(chunk, self._width, now, now)  # stops, and says why
         elif self.safety.watchdog.mode is not Mode.STOPPED and self._all_sound(chunk, answer.observation.at, now):
             self._newest = answer.observation.tick
+            self._delays.append(max(0, index - answer.observation.tick))
             self._exposed[answer.observation.tick] = answer.observation.at
             self._joiner.add(chunk, answer.observation.tick)
             self.safety.watchdog.fresh(now)
@@ -318,7 +327,16 @@ class ControlLoop:
         if not self.safety.check_action(planned.action, self._width, exposed, now):
             return None
         self._age = now - exposed
+        self._measure(planned)
         return planned.action
+
+    def _measure(self, planned: Planned) -> None:
+        """Puts into the report by how many degrees a new chunk changes this tick's step."""
+        if planned.before is None:
+            return
+        moved = self._actions.joint_step(planned.action - planned.before)
+        if moved is not None:
+            self.report.jumps.append(float(np.rad2deg(np.abs(moved).max())))
 
     def _due(self, index: int) -> bool:
         if self.safety.watchdog.mode is Mode.STOPPED:  # nobody would follow

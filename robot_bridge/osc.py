@@ -10,6 +10,7 @@ Poses: position (3,) m and rotation matrix (3, 3), base frame.
 import mujoco
 import numpy as np
 
+from common.osc_response import joint_step
 from robot_bridge.config import ROBOSUITE_PANDA, OscConfig, RobotConfig
 from robot_bridge.kinematics import Kinematics
 from robot_bridge.models import load_model
@@ -82,6 +83,17 @@ class OscReference:
         """Joint positions (7,) rad of the simulated arm."""
         return self._data.qpos[self._joints]
 
+    def joint_step(self, action: np.ndarray) -> np.ndarray:
+        """How far (n,) rad an action (6,), or what two differ in, takes this arm's joints in one control period."""
+        scales = {name: getattr(self._config, name) for name in ("position_scale", "rotation_scale", "stiffness")}
+        return joint_step(*self._dynamics(), action, **scales, seconds=self._substeps * PHYSICS_STEP)
+
+    def _dynamics(self) -> tuple[np.ndarray, np.ndarray]:
+        """The hand's Jacobian (6, n) and the joints' inertia (n, n)."""
+        mujoco.mj_jacSite(self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._site)
+        mujoco.mj_fullM(self._model, self._inertia, self._data.qM)
+        return self._jacobian[:, self._velocities], self._inertia[np.ix_(self._velocities, self._velocities)]
+
     def rest(self) -> None:
         """The arm stands; the next action starts from rest."""
         self._data.qvel[:] = 0
@@ -107,10 +119,7 @@ class OscReference:
         damped, and in the null space the home posture; (7,) N m."""
         model, data, velocities = self._model, self._data, self._velocities
         stiffness, damping = self._config.stiffness, 2 * np.sqrt(self._config.stiffness)
-        mujoco.mj_jacSite(model, data, self._jacobian[:3], self._jacobian[3:], self._site)
-        mujoco.mj_fullM(model, self._inertia, data.qM)
-        jacobian = self._jacobian[:, velocities]
-        inertia = self._inertia[np.ix_(velocities, velocities)]
+        jacobian, inertia = self._dynamics()
         speed = self._jacobian @ data.qvel
         facing = data.site_xmat[self._site].reshape(3, 3)
         turn = 0.5 * np.cross(facing, goal_rotation, axis=0).sum(axis=1)

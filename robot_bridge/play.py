@@ -17,9 +17,9 @@ from typing import Any
 from common.cli import CommandParser
 from common.cli import run as run_command
 from common.errors import UserError
+from policy.chunks import OverlapBlend
 from robot_bridge import logs
 from robot_bridge.asker import Asker
-from robot_bridge.chunks import OverlapBlend
 from robot_bridge.config import RobotConfig, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import ControlLoop

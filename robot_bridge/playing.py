@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import UserError
 from common.joint_map import JointMap
 from demos.motion import Motion, resampled
-from robot_bridge.actions import layout
+from robot_bridge.actions import layout, openings
 from robot_bridge.asker import Answer, Ask, Observation
 from robot_bridge.config import RobotConfig
 from robot_bridge.loop import Recorder, Tick
@@ -48,11 +48,15 @@ def simulator_joints(motion: Motion, joint_map: JointMap, on_robot: bool | None 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Joints (t, n) rad, one row a control period; the first ``approach`` rows lead to the motion."""
+    """Joints (t, n) rad, one row a control period; the first ``approach`` rows lead to the motion.
+
+    With ``opens`` the grippers are opened on the way, else fingers are left as they are.
+    """
 
     rows: np.ndarray
     approach: int
     rate: float
+    opens: bool = False
 
     @property
     def seconds(self) -> float:
@@ -69,8 +73,8 @@ class Targets:
 
 
 def chunks_of(targets: Targets, config: RobotConfig) -> Ask:
-    """What a policy that follows ``targets`` would answer, in mode ``joint_target``; fingers are left as they are."""
-    arms, _ = layout(config)
+    """What a policy that follows ``targets`` would answer, in mode ``joint_target``."""
+    arms, places = layout(config)
     width = config.embodiment.action_width
 
     def ask(observation: Observation) -> np.ndarray:
@@ -78,6 +82,9 @@ def chunks_of(targets: Targets, config: RobotConfig) -> Ask:
         chunk = np.zeros((len(joints), width))
         for own, part in zip(config.slices, arms, strict=True):
             chunk[:, part] = joints[:, own]
+        told = openings(config.grippers, observation.fingers)
+        for place, gripper, opening in zip(places, config.grippers, told, strict=True):
+            chunk[:, place] = gripper.to_open if targets.opens else gripper.to_stay(opening)
         return chunk
 
     return ask
@@ -93,12 +100,24 @@ def targets_of(
     """
     played = resampled(Motion(**{**motion.__dict__, "frame_rate": motion.frame_rate * speed}), rate)
     joints = played.joints.astype(np.float64)
-    way = joints[0] - start
-    seconds = max(1.0, PEAK * float((np.abs(way) / (approach * limits)).max()))
-    s = np.linspace(0, 1, max(round(seconds * rate), 2) + 1)[1:, None]
-    rows = start + way * (10 * s**3 - 15 * s**4 + 6 * s**5)
+    rows = _way(start, joints[0], rate, approach * limits)
     held = np.repeat(motion.joints[-1:].astype(np.float64), round(SETTLE_SECONDS * rate), axis=0)
     return Targets(np.concatenate([rows, joints[1:], held]), len(rows) - 1, rate)
+
+
+def targets_to(goal: np.ndarray, rate: float, start: np.ndarray, limits: np.ndarray, approach: float) -> Targets:
+    """The way from ``start`` to ``goal`` (n,) rad, with the gripper open; as the way to a motion in ``targets_of``."""
+    rows = _way(start, goal, rate, approach * limits)
+    held = np.repeat(goal[None], round(SETTLE_SECONDS * rate), axis=0)
+    return Targets(np.concatenate([rows, held]), len(rows) - 1, rate, opens=True)
+
+
+def _way(start: np.ndarray, goal: np.ndarray, rate: float, fastest: np.ndarray) -> np.ndarray:
+    """A minimum-jerk motion (t, n) on which no joint is faster than ``fastest`` (n,) rad/s."""
+    way = goal - start
+    seconds = max(1.0, PEAK * float((np.abs(way) / fastest).max()))
+    s = np.linspace(0, 1, max(round(seconds * rate), 2) + 1)[1:, None]
+    return start + way * (10 * s**3 - 15 * s**4 + 6 * s**5)
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 While a session runs it is written to ``<task>_demo.session-*``, so a killed process loses a second of it. In the end it
 becomes an episode of ``<task>_demo.hdf5``, which opens like any demonstration (``demos.hdf5``). What has no place there
-is in ``data/demo_i/robot``: times, commanded and measured joints, modes, requests with their chunks, interventions.
+is in ``data/demo_i/robot``: times, commanded and measured joints, modes, requests with their chunks, interventions. The
+cameras' own images become videos, ``<task>_demo.videos/demo_i_<view>.mp4``, with a frame for each row.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import queue
 import shutil
 import threading
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +23,58 @@ import h5py
 import numpy as np
 
 from common.cli import CommandParser, run
+from common.conventions import CONTROL_FREQUENCY
 from common.embodiment import Embodiment
 from common.errors import UserError
+from common.files import replacing
 from demos.hdf5 import DemoHeader, DemoWriter, Episode
 from robot_bridge.asker import Answer
 from robot_bridge.columns import ColumnWriter, read_columns
 from robot_bridge.config import RobotConfig
 from robot_bridge.loop import Tick
 from robot_bridge.rotations import rotation_matrix, rotation_quaternion
+from robot_bridge.session_videos import SessionVideos, keep_videos, videos_in
 
 FLUSH_EVERY = 1.0
 """Seconds of a session that a killed process loses at most."""
-HEADER, REQUESTS, EVENTS = "session.json", "requests.jsonl", "events.jsonl"
+HEADER, REQUESTS, EVENTS, LABEL = "session.json", "requests.jsonl", "events.jsonl", "label.json"
+
+FAILURES, UNLABELLED = "failures", "unlabelled"
+"""Folders, beside the demonstrations, of episodes that nobody should train on unseen."""
+
 log = logging.getLogger("robot_bridge.recorder")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a person says of an episode."""
+
+    success: bool
+    note: str = ""
 
 
 class SessionRecorder:
     """Writes to disk in a thread of its own while the loop runs; ``save`` makes a demonstration of it.
 
-    At 128 x 128 a minute of 20 Hz takes 120 MB.
+    At 128 x 128 a minute of 20 Hz takes 120 MB, and a few MB for each camera's video; none of it stays in memory.
+    ``rate`` (Hz) is that of the loop. ``labelled``: a person says in the end how it went, so an episode without a label
+    does not go to the others.
 
     Raises:
         UserError: ``folder`` cannot be written, or holds demonstrations of another task under this one's name.
     """
 
-    def __init__(self, folder: str | Path, config: RobotConfig, task: str, views: tuple[str, ...]):
-        self._views, self._config = views, config
+    def __init__(
+        self,
+        folder: str | Path,
+        config: RobotConfig,
+        task: str,
+        views: tuple[str, ...],
+        *,
+        rate: float = CONTROL_FREQUENCY,
+        labelled: bool = False,
+    ):
+        self._views, self._config, self._rate = views, config, rate
         self._width = config.embodiment.action_width
         self._news: queue.SimpleQueue[Tick | Answer | tuple[float, str, str] | None] = queue.SimpleQueue()
         self._saving = threading.Event()
@@ -63,6 +91,7 @@ class SessionRecorder:
             "views": list(views),
         }
         header["embodiment"] = config.embodiment.to_dict()
+        header["labelled"] = labelled
         try:
             _writer(path, header)
             self._session.mkdir(parents=True)
@@ -87,22 +116,34 @@ class SessionRecorder:
         """A change of mode or an intervention."""
         self._news.put((at, kind, text))
 
-    def save(self) -> Path | None:
+    def save(self, label: Label | None = None) -> Path | None:
         """Ends the session and makes a demonstration of it; None when there was not one tick.
 
         Raises:
             UserError: the disk is full or gone; what was recorded stays where the message says.
         """
-        if self._thread is not None:
-            self._saving.set()
-            self._news.put(None)
-            self._thread.join()
-            self._thread = None
+        self._end()
+        if label is not None:
+            with contextlib.suppress(OSError), replacing(self._session / LABEL) as temporary:
+                temporary.write_text(json.dumps(asdict(label)))
         path = _publish(self._session)
         self._lock.close()
         if self.failure:
             raise UserError(f"the recording ended early: {self.failure}; what came before is in {path or 'no file'}")
         return path
+
+    def discard(self) -> None:
+        """Ends the session and forgets it."""
+        self._end()
+        shutil.rmtree(self._session)
+        self._lock.close()
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._saving.set()
+            self._news.put(None)
+            self._thread.join()
+            self._thread = None
 
     def _work(self) -> None:
         try:
@@ -118,12 +159,15 @@ class SessionRecorder:
         flushed = time.monotonic()
         with (
             contextlib.closing(ColumnWriter(self._session)) as columns,
+            contextlib.closing(SessionVideos(self._session, self._views, self._rate)) as videos,
             open(self._session / REQUESTS, "w") as requests,
             open(self._session / EVENTS, "w") as events,
         ):
             while (item := self._news.get()) is not None:
                 if isinstance(item, Tick):
                     columns.append(self._row(item))
+                    if item.pictures:
+                        videos.add(item.pictures)
                 elif isinstance(item, Answer):
                     requests.write(json.dumps(_request(item)) + "\n")
                 else:
@@ -175,9 +219,16 @@ def _publish(session: Path, cut_off: bool = False) -> Path | None:
     try:
         if columns:
             header = json.loads((session / HEADER).read_text())
-            writer = _writer(session.with_name(header["file"]), header)
-            episode = _episode(columns, header, {"cut_off": cut_off} if cut_off else {})
-            writer.append(episode, also=lambda group: _write_log(group.create_group("robot"), columns, header, session))
+            label = _label(session)
+            file = _place(session.with_name(header["file"]), header, label)
+            writer = _writer(file, header)
+            episode = _episode(columns, header, {"cut_off": cut_off} if cut_off else {}, label)
+            videos = videos_in(session, header["views"])
+            writer.append(
+                episode,
+                before_publish=lambda demo: keep_videos(videos, file, demo),
+                also=lambda group: _write_log(group.create_group("robot"), columns, header, session),
+            )
             path = writer.finish()
     except OSError as error:
         raise UserError(
@@ -188,24 +239,43 @@ def _publish(session: Path, cut_off: bool = False) -> Path | None:
     return path
 
 
+def _label(session: Path) -> Label | None:
+    """What a person said of the session, if anybody has."""
+    path = session / LABEL
+    return Label(**json.loads(path.read_text())) if path.exists() else None
+
+
+def _place(file: Path, header: dict[str, Any], label: Label | None) -> Path:
+    """Where an episode goes whose demonstrations are in ``file``."""
+    if label is None:
+        return file.parent / UNLABELLED / file.name if header.get("labelled") else file
+    return file if label.success else file.parent / FAILURES / file.name
+
+
 def _writer(path: Path, header: dict[str, Any]) -> DemoWriter:
     robot = {"robot": header["robot"], "mode": header["mode"]}
     return DemoWriter(path, DemoHeader(header["task"], "robot_session", "", robot))
 
 
-def _episode(columns: dict[str, np.ndarray], header: dict[str, Any], attributes: dict[str, Any]) -> Episode:
+def _episode(
+    columns: dict[str, np.ndarray], header: dict[str, Any], attributes: dict[str, Any], label: Label | None
+) -> Episode:
     fingers, q = columns["fingers"], columns["measured_sim"]
     count = len(q)
     views = {view: np.flip(columns[f"image{number}"], axis=-3) for number, view in enumerate(header["views"])}
     blank = np.zeros_like(next(iter(views.values())))
     dones = np.zeros(count)
     dones[-1] = 1
+    rewards = np.zeros(count)
+    if label is not None:
+        rewards[-1] = float(label.success)
+        attributes = attributes | asdict(label)
     still, actions, hands = _still(columns, header["embodiment"]), columns["action"], columns["hands"]
     return Episode(
         actions=np.where(np.isnan(actions).any(axis=1, keepdims=True), still, actions),
         states=np.concatenate([q, fingers], axis=1),
         robot_states=np.concatenate([fingers, hands[:, 0, :3], columns["quaternion"]], axis=1),
-        rewards=np.zeros(count),
+        rewards=rewards,
         dones=dones,
         agentview_rgb=views.get("agentview", blank),
         eye_in_hand_rgb=views.get("eye_in_hand", blank),

@@ -21,6 +21,8 @@ class Report:
     interventions: dict[str, int] = field(default_factory=dict)
     events: list[tuple[float, str, str]] = field(default_factory=list)
     """Changes of mode: time, mode, reason."""
+    jumps: list[float] = field(default_factory=list)
+    """Where a chunk went over into the next: by how many degrees a tick that changed how far a joint was to move."""
     following: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """How far (n,) rad each joint was at most from where it should have been by then."""
     arm_latency: float | None = None
@@ -41,6 +43,8 @@ class Report:
             "age_ms_max": _milliseconds(self.ages, 100),
             "arm_latency_s": None if self.arm_latency is None else round(self.arm_latency, 3),
             "following_rad_max": self.following.round(3).tolist(),
+            "joins": len(self.jumps),
+            "jump_deg_max": round(max(self.jumps), 3) if self.jumps else None,
             "requests": self.requests,
             "errors": self.errors,
             "interventions": dict(self.interventions),

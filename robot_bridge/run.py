@@ -24,11 +24,12 @@ from common.cli import CommandParser
 from common.cli import run as run_command
 from common.embodiment import Embodiment, disagreements
 from common.errors import UserError
+from policy.chunks import JOINERS
+from policy.interface import batched_plan
 from policy.remote import Client, RemotePolicyError, open_client
 from robot_bridge import logs
 from robot_bridge.actions import state_reader
 from robot_bridge.asker import Answer, Asker, Observation, Reply
-from robot_bridge.chunks import OverlapBlend, TemporalEnsemble
 from robot_bridge.config import TEMPLATES, RobotConfig, read_robot
 from robot_bridge.console import KEYS, Keyboard, StatusLine, why_no_key
 from robot_bridge.drivers.link import RobotLink
@@ -48,7 +49,8 @@ log = logging.getLogger("robot_bridge.run")
 class PolicyQuestion:
     """Asks the server for a chunk (horizon, d) for one observation. Belongs to the asker's thread.
 
-    ``state`` makes the policy's state (d,) of an observation; by default it is joints and fingers.
+    ``state`` makes the policy's state (d,) of an observation; by default it is joints and fingers. ``horizon``: that of
+    a policy which inpaints, else None.
     """
 
     def __init__(
@@ -57,8 +59,9 @@ class PolicyQuestion:
         views: tuple[str, ...],
         task: str,
         state: Callable[[Observation], np.ndarray] = lambda seen: np.concatenate([seen.q, seen.fingers]),
+        horizon: int | None = None,
     ):
-        self._client, self._views, self._task, self._state = client, views, task, state
+        self._client, self._views, self._task, self._state, self._horizon = client, views, task, state, horizon
 
     def __call__(self, observation: Observation) -> Reply:
         """The chunk; ``RemotePolicyError`` when there is none."""
@@ -68,7 +71,8 @@ class PolicyQuestion:
             "state": {"proprio": proprio[None, None]},
             "language": {"task": [[self._task]]},
         }
-        action, info = self._client.get_action(message, observed_at=observation.at)
+        plan = None if self._horizon is None else batched_plan([observation.plan], self._horizon)
+        action, info = self._client.get_action(message, observed_at=observation.at, plan=plan)
         parts = [part for part in action.values() if isinstance(part, np.ndarray) and part.ndim == 3]
         if not parts:
             raise UserError("the server sent no action (1, horizon, d)")
@@ -274,7 +278,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--task", default="pick up the can", help="the instruction for the policy")
     parser.add_argument("--rate", type=float, help="control rate in Hz, if not robot.yaml's (20, as in training)")
     parser.add_argument("--replan", type=int, default=4, help="ask for the next chunk after this many ticks")
-    parser.add_argument("--join", choices=("blend", "ensemble"), default="blend", help="how chunks are joined")
+    parser.add_argument(
+        "--join",
+        choices=("blend", "ensemble", "realtime"),
+        default="blend",
+        help="how a chunk takes over from the one before: blended within 4 ticks, by the mean of all predictions, or "
+        "by real-time chunking (docs/robot.md)",
+    )
     parser.add_argument("--seconds", type=float, help="run so long; without it until q or Ctrl-C")
     parser.add_argument("--wait", type=float, default=120.0, help="seconds to wait for a server that is starting")
     parser.add_argument("--timeout", type=float, default=1.0, help="seconds to wait for one answer of the server")
@@ -333,15 +343,16 @@ def main(argv: list[str]) -> None:
 
         for path in recover(arguments.record):
             print(f"recovered a session that was cut off: {path}")
-        session = SessionRecorder(arguments.record, config, arguments.task, views)
+        session = SessionRecorder(arguments.record, config, arguments.task, views, rate=rate)
     state = state_reader(config, policy)
-    asker = Asker(*(PolicyQuestion(client, views, arguments.task, state) for client in clients))
+    goes_on = int(about["action_horizon"]) if about["policy"].get("inpaints") else None
+    asker = Asker(*(PolicyQuestion(client, views, arguments.task, state, goes_on) for client in clients))
     loop = ControlLoop(
         config,
         link,
         limbs,
         asker,
-        OverlapBlend() if arguments.join == "blend" else TemporalEnsemble(),
+        JOINERS[arguments.join](),
         views=views,
         image_size=tuple(about["image_size"]),
         rate=rate,

@@ -17,7 +17,7 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from common.errors import UserError
-from policy.interface import Policy
+from policy.interface import Policy, inpaints
 from policy.remote import PolicyClient, wire
 from policy.remote.names import Names
 from policy.remote.wire import Encoding, Limits
@@ -75,8 +75,9 @@ class PolicyServer:
 
         about = policy.describe()
         names = Names.read(rename, policy.views)
+        horizon = policy.action_horizon if inpaints(policy) else None
         spec = InputSpec(
-            policy.views, policy.image_size, max_batch, names, about.get("num_tracks"), embodiment_of(policy)
+            policy.views, policy.image_size, max_batch, names, about.get("num_tracks"), embodiment_of(policy), horizon
         )
         self._context = zmq.Context()
         self._authenticator = _only_known_clients(self._context, keys) if keys is not None else None

@@ -7,6 +7,7 @@ Examples:
   python -m sim.eval --suite standard --out results/full the field's four suites; Ctrl-C stops, the same line continues
   python -m sim.eval --policy expert --episodes 2        the scripted expert instead of a policy
   python -m sim.eval --checkpoint my.safetensors --video failures
+  python -m sim.eval --latency 200 --join realtime       chunks that come 200 ms late, as on a robot
 
 Protocol: episode k starts from the suite's shipped initial state k % 50; 10 settle steps; step limits spatial 220,
 object 280, goal 300, libero_10 520, libero_90 400; success when the task's goal predicate holds at a step.
@@ -32,8 +33,10 @@ from common import cli
 from common.cli import not_negative, positive
 from common.errors import UserError
 from common.files import check_writable
+from policy.chunks import JOINERS
 from policy.runtimes.options import add_runtime_options, runtime_options
 from sim.evaluation import provenance
+from sim.evaluation.chunk_execution import Execution
 from sim.evaluation.instruction_switch import InstructionSwitch
 from sim.evaluation.live_table import LiveTable
 from sim.evaluation.open_policy import ADDRESSES, open_policy
@@ -52,7 +55,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OF_POLICIES = (
-    *("checkpoint", "replan", "ensemble", "blank_codes", "switch_instruction", "ar_sampling", "temperature"),
+    *("checkpoint", "replan", "ensemble", "join", "latency", "blank_codes", "switch_instruction"),
+    *("ar_sampling", "temperature"),
     *("device", "threads", "runtime", "precision", "compile"),
 )
 """Options that mean nothing to the expert."""
@@ -64,6 +68,8 @@ DECIDING = (
         "precision",
         "replan",
         "ensemble",
+        "join",
+        "latency",
         "blank_codes",
         "switch_instruction",
         "ar_sampling",
@@ -73,6 +79,8 @@ DECIDING = (
 )
 """Options that decide how an episode is played."""
 LIBERO_IMAGE_SIZE = 128
+MOST_LATENCY = 10_000.0
+"""Of what comes later nothing of a chunk is left."""
 FILM_SIZE = 0.0005
 """A film of an episode takes up to this at 128 pixels, predicted motion and a copy in the report included (GB)."""
 WIDTH_OF_LOGS = 110
@@ -113,10 +121,29 @@ def parser() -> argparse.ArgumentParser:
     how = command.add_argument_group("how")
     execution = how.add_mutually_exclusive_group()
     execution.add_argument(
-        "--replan", type=positive, default=8, metavar="K", help="actions executed of each chunk (default 8)"
+        "--replan",
+        type=positive,
+        default=8,
+        metavar="K",
+        help="steps after which the next chunk is asked for (default 8)",
     )
     execution.add_argument(
-        "--ensemble", action="store_true", help="temporal ensembling instead: a chunk every step (slow)"
+        "--ensemble", action="store_true", help="as published: a chunk every step, --join ensemble (slow)"
+    )
+    how.add_argument(
+        "--join",
+        choices=tuple(JOINERS),
+        default="switch",
+        help="how a chunk takes over from the one before: at once (default), blended within 4 steps, by the mean of "
+        "all predictions, or by real-time chunking; as robot_bridge.run does",
+    )
+    how.add_argument(
+        "--latency",
+        type=_milliseconds,
+        default=0.0,
+        metavar="MS",
+        help="simulated inference: a chunk is used only MS later, in whole steps of 50 ms; till then the one "
+        "before goes on",
     )
     how.add_argument(
         "--blank-codes",
@@ -188,6 +215,17 @@ def parser() -> argparse.ArgumentParser:
     machine.add_argument("--version", action=ShowVersion, nargs=0, default=argparse.SUPPRESS, help="show it and exit")
     machine.add_argument("--debug", action="store_true", help="show tracebacks")
     return command
+
+
+def _milliseconds(text: str) -> float:
+    """The type of a latency."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MOST_LATENCY:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds from 0 to {MOST_LATENCY:g}")
+    return value
 
 
 def _even(text: str) -> int:
@@ -292,6 +330,8 @@ def _check(options: argparse.Namespace) -> None:
             f"unknown --policy {options.policy!r}; use 'bundle' (with --checkpoint FILE), 'expert', or the address of "
             "a policy server such as tcp://127.0.0.1:5555"
         )
+    if options.ensemble and options.join != "switch":
+        raise UserError(f"--ensemble and --join {options.join} both say how chunks are joined; leave one out")
     if options.policy == "expert" and (given := _given(options, OF_POLICIES)):
         raise UserError(f"the expert has neither weights nor chunks of actions: leave out {' '.join(given)}")
 
@@ -311,22 +351,31 @@ def _policy(options: argparse.Namespace) -> "Policy | None":
         seed=options.seed,
         **runtime_options(options),
     )
-    if options.replan > policy.action_horizon:
-        raise UserError(f"--replan {options.replan} is more than the {policy.action_horizon} actions of a chunk")
+    horizon = policy.action_horizon
+    if options.replan > horizon:
+        raise UserError(f"--replan {options.replan} is more than the {horizon} actions of a chunk")
+    if (delay := _execution(options).delay) >= horizon:
+        raise UserError(
+            f"--latency {options.latency:g} is {delay} steps, and a chunk has {horizon} actions: none would be left"
+        )
     return policy
+
+
+def _execution(options: argparse.Namespace) -> Execution:
+    """How chunks are executed."""
+    if options.ensemble:
+        return Execution("ensemble", 1, options.latency)
+    return Execution(options.join, options.replan, options.latency)
 
 
 def _settings(options: argparse.Namespace, about: dict[str, Any], found: assets.Assets) -> EvaluationSettings:
     """What decides the scores of this run. ``about``: how the policy describes itself; nothing for the expert."""
-    if not about:
-        execution = "expert, every step"
-    else:
-        execution = "temporal ensembling" if options.ensemble else f"open loop, {options.replan} steps"
     installed = description.versions()
     return EvaluationSettings(
         policy=f"{about['name']} {about['hash']}" if about else "expert",
         seed=options.seed,
-        execution=execution,
+        execution=str(_execution(options)) if about else "expert, every step",
+        latency_ms=options.latency,
         blank_codes=options.blank_codes,
         switch_instruction=None if options.switch_instruction is None else str(options.switch_instruction),
         ar_sampling=options.ar_sampling,
@@ -362,7 +411,7 @@ def _rules(
     """How every episode is played."""
     return Rules(
         expert=policy is None,
-        replan=None if options.ensemble else options.replan,
+        execution=_execution(options),
         max_steps=options.max_steps,
         settle_steps=options.settle_steps,
         switch=options.switch_instruction,

@@ -146,11 +146,12 @@ def _clips(options: argparse.Namespace, policy: "Policy") -> Iterator[Clip]:
 
 def _episode(options: argparse.Namespace, policy: "Policy") -> AbstractContextManager[Clip]:
     """A live episode, in an environment as the evaluation makes it."""
+    from sim.evaluation.chunk_execution import Execution
     from sim.evaluation.live_clip import live_clip
     from sim.evaluation.worker import Job, Rules
 
     rules = Rules(
-        replan=options.replan,
+        execution=Execution(replan=options.replan),
         max_steps=options.max_steps,
         assets=options.assets,
         image_size=max(policy.image_size),

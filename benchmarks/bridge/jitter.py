@@ -39,8 +39,8 @@ def jitter(seconds: float) -> None:
 
 def _loop(parent: Connection, server: str, twin: str, priority: int, seconds: float) -> None:
     """Sends how late (s) each tick came."""
+    from policy.chunks import OverlapBlend
     from robot_bridge.asker import Asker
-    from robot_bridge.chunks import OverlapBlend
     from robot_bridge.config import read_robot
     from robot_bridge.drivers.link import RobotLink
     from robot_bridge.kinematics import limbs_of

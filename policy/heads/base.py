@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from common.errors import UserError
+
 
 class ActionHead(nn.Module, ABC):
     """Condition tokens (b, c, dim) -> actions (b, t, action_dim).
@@ -16,6 +18,8 @@ class ActionHead(nn.Module, ABC):
     weights: Tensor
     """(t,) of the losses"""
     num_draws: int = 0
+    inpaints: bool = False
+    """Whether ``inpaint`` is there."""
 
     def __init__(self, horizon: int, action_dim: int, discount: float = 1.0):
         super().__init__()
@@ -38,6 +42,14 @@ class ActionHead(nn.Module, ABC):
     @abstractmethod
     def act(self, condition: Tensor, noise: Tensor) -> Tensor:
         """(b, c, dim), ``noise`` (num_draws, b, t, action_dim) -> actions (b, t, action_dim)"""
+
+    def inpaint(self, condition: Tensor, noise: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
+        """As ``act``, but so that rows come near those of ``actions`` (b, t, action_dim) by their ``weights`` (b, t).
+
+        Raises:
+            UserError: this head cannot.
+        """
+        raise UserError("only policies with a flow head go on with planned actions; this one's head is another")
 
     def noise(self, batch: int, seed: int | None = None) -> Tensor:
         """What ``act`` is to be given, (num_draws, b, t, action_dim).

@@ -1,9 +1,11 @@
 """The flow-matching action head: a velocity that carries noise to actions along straight lines (Lipman et al., 2023).
 
 As AMPLIFY publishes it: its network is a DiT (Peebles and Xie, 2023) without self-attention, its solver the midpoint
-rule. A few steps of Euler's rule do with the same weights.
+rule. A few steps of Euler's rule do with the same weights. Actions that go on with planned ones come from the same
+weights, guided (Pokle et al., 2024, as real-time chunking does).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 from typing import Literal
@@ -16,6 +18,13 @@ from policy.heads.base import ActionHead
 from tokenizer.transformer import attend
 
 TIME_WIDTH = 256
+GUIDANCE = 5.0
+"""The strength of guidance at most, in the paper of real-time chunking, which takes five steps; with fewer it would
+overshoot."""
+
+
+Velocity = Callable[[Tensor, float], Tensor]
+"""Points (b, t, action_dim) and their time -> which way they go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +158,7 @@ class FlowHead(ActionHead):
     """``act`` follows the velocity from one normal draw, at time 0, to actions, at time 1. Nothing bounds them."""
 
     num_draws = 1
+    inpaints = True
 
     def __init__(self, config: FlowHeadConfig):
         c = config
@@ -170,13 +180,35 @@ class FlowHead(ActionHead):
         return (velocity - (actions - noise)).square(), (x + (1 - part) * velocity).detach()
 
     def act(self, condition: Tensor, noise: Tensor) -> Tensor:
-        network = self.network
-        memory = network.remember(condition)
-        x, length = noise[0], 1 / self.steps
+        return self._solve(self._velocity(condition), noise[0])
 
-        def velocity(x: Tensor, time: float) -> Tensor:
-            return network(x, torch.full((len(x),), time, device=x.device), memory)
+    def inpaint(self, condition: Tensor, noise: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
+        """See ``ActionHead``. At each step what the velocity would end at is compared with ``actions``, and the
+        difference, by its weight, pulls back through the network (Black, Galliker and Levine, 2025, equations 2 to 4).
+        """
+        most = min(GUIDANCE, self.steps)
+        with torch.inference_mode(False), torch.enable_grad():  # of copies: what inference mode made has no gradients
+            velocity = self._velocity(condition.clone())
+            wanted, weights = actions.clone(), weights.clone().unsqueeze(-1)
 
+            def guided(x: Tensor, time: float) -> Tensor:
+                x = x.detach().requires_grad_()
+                moving = velocity(x, time)
+                end = x + (1 - time) * moving
+                (pull,) = torch.autograd.grad(end, x, (weights * (wanted - end)).detach())
+                left = time * (1 - time)
+                strength = most if left <= 0 else min(most, (time**2 + (1 - time) ** 2) / left)
+                return (moving + strength * pull).detach()
+
+            return self._solve(guided, noise[0].clone())
+
+    def _velocity(self, condition: Tensor) -> Velocity:
+        memory = self.network.remember(condition)
+        return lambda x, time: self.network(x, torch.full((len(x),), time, device=x.device), memory)
+
+    def _solve(self, velocity: Velocity, x: Tensor) -> Tensor:
+        """Where ``velocity`` takes noise (b, t, action_dim)."""
+        length = 1 / self.steps
         for step in range(self.steps):
             time = step * length
             moving = velocity(x, time)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from common.errors import UserError
+from policy.interface import Plan
 
 SCHEMES = ("tcp", "ipc", "groot", "openpi")
 ADDRESSES = tuple(f"{scheme}://" for scheme in SCHEMES)
@@ -37,9 +38,12 @@ class Client(Protocol):
         ...
 
     def get_action(
-        self, observation: dict[str, Any], *, observed_at: float | None = None
+        self, observation: dict[str, Any], *, observed_at: float | None = None, plan: Plan | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Parts of the action, each (b, horizon, d), for an observation as docs/wire.md nests it; and ``info``."""
+        """Parts of the action, each (b, horizon, d), for an observation as docs/wire.md nests it; and ``info``.
+
+        ``plan``, of the batch, is for a policy that inpaints; protocols that cannot say it leave it out.
+        """
         ...
 
     def call(self, endpoint: str, data: dict[str, Any] | None = None) -> Any:

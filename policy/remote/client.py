@@ -16,6 +16,7 @@ import zmq
 import zmq.auth
 
 from common.errors import UserError
+from policy.interface import Plan
 from policy.remote import wire
 from policy.remote.wire import Encoding
 
@@ -89,12 +90,16 @@ class PolicyClient:
         *,
         observed_at: float | None = None,
         deadline: float | None = None,
+        plan: Plan | None = None,
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """``(action, info)`` for ``observation`` as ``docs/wire.md`` nests it.
 
         ``observed_at`` is the caller's own time stamp; the server returns it untouched in ``info``. A request that is
-        ``deadline`` seconds old is answered as expired instead of computed (default: the time-out).
+        ``deadline`` seconds old is answered as expired instead of computed (default: the time-out). ``plan``, of the
+        batch, is what a policy that inpaints is to go on with; it travels as the option of that name.
         """
+        if plan is not None:
+            options = {**(options or {}), "plan": {"actions": plan.actions, "weights": plan.weights}}
         data = {"observation": observation, "options": options}
         reply = self.call("get_action", data, observed_at=observed_at, deadline=deadline)
         if isinstance(reply, dict):  # GR00T N1.5 answers with the bare action

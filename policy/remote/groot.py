@@ -9,6 +9,7 @@ import numpy as np
 
 from common.conventions import VIEWS
 from common.errors import UserError
+from policy.interface import Plan
 from policy.remote.address import Address
 from policy.remote.client import PolicyClient, RemotePolicyError
 from policy.remote.names import STATE, TASK, Names
@@ -52,7 +53,7 @@ class GrootClient:
         return {"views": list(views), "image_size": list(self._image_size), "action_horizon": horizon, "policy": about}
 
     def get_action(
-        self, observation: dict[str, Any], *, observed_at: float | None = None
+        self, observation: dict[str, Any], *, observed_at: float | None = None, plan: Plan | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The action's parts, each (b, horizon, d), in the order of the modality configuration."""
         names, _, _ = self._modalities()

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.conventions import PROPRIO_DIM, VIEWS
 from common.errors import UserError
+from policy.interface import Plan
 from policy.remote import wire
 from policy.remote.address import Address
 from policy.remote.client import RemotePolicyError
@@ -63,7 +64,7 @@ class OpenpiClient:
         return described | {"action_horizon": self._horizon}
 
     def get_action(
-        self, observation: dict[str, Any], *, observed_at: float | None = None
+        self, observation: dict[str, Any], *, observed_at: float | None = None, plan: Plan | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """``{"action": (b, horizon, d)}``; the b observations are asked one after the other."""
         ends = time.monotonic() + self.timeout

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.conventions import PROPRIO_DIM
 from common.errors import UserError
-from policy.interface import Array, Text
+from policy.interface import Array, Plan, Text
 from policy.remote.client import RemotePolicyError
 from policy.remote.opening import open_client
 
@@ -40,16 +40,16 @@ class RemotePolicy:
         self.image_size = (int(height), int(width))
         self.action_horizon = int(action_horizon or described["action_horizon"])
 
-    def act(self, images: Array, proprio: Array | None, text: Text) -> NDArray[np.float32]:
-        """Actions (b, horizon, 7) for images (b, v, h, w, 3) uint8 or in [0, 1], proprio (b, 9), text b strings."""
+    def act(self, images: Array, proprio: Array | None, text: Text, plan: Plan | None = None) -> NDArray[np.float32]:
+        """Actions (b, horizon, 7) for images (b, v, h, w, 3) uint8 or in [0, 1], proprio (b, 9), text b strings.
+
+        ``plan``, of the batch, is for servers whose policy inpaints.
+        """
         state = np.zeros((len(images), PROPRIO_DIM), np.float32) if proprio is None else np.asarray(proprio, np.float32)
-        most = self._max_batch
-        return np.concatenate(
-            [
-                self._act(images[start : start + most], state[start : start + most], text[start : start + most])
-                for start in range(0, len(images), most)
-            ]
-        )
+        rows = [slice(start, start + self._max_batch) for start in range(0, len(images), self._max_batch)]
+        plans = [None if plan is None else Plan(plan.actions[some], plan.weights[some]) for some in rows]
+        answers = [self._act(images[i], state[i], text[i], part) for i, part in zip(rows, plans, strict=True)]
+        return np.concatenate(answers)
 
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Motion code indices (b, 15) and codes (b, 15, hidden)."""
@@ -69,9 +69,9 @@ class RemotePolicy:
         """Drops the connection."""
         self._client.close()
 
-    def _act(self, images: Array, proprio: Array, text: Text) -> NDArray[np.float32]:
+    def _act(self, images: Array, proprio: Array, text: Text, plan: Plan | None) -> NDArray[np.float32]:
         observation = self._observation(images, text) | {"state": {"proprio": proprio[:, None]}}
-        action, info = self._client.get_action(observation)
+        action, info = self._client.get_action(observation, plan=plan)
         if isinstance(info.get("warning"), str):
             warnings.warn(info["warning"], stacklevel=2)  # shown once for each text
         parts = [part for part in action.values() if isinstance(part, np.ndarray) and part.ndim == 3]

@@ -104,6 +104,7 @@ class OnnxPolicy:
             "runtime": f"onnxruntime {onnxruntime.__version__}",
             "precision": self.manifest.precision,
             "blank_codes": self.blank_codes,
+            "inpaints": False,  # which takes gradients
         }
 
     def _pixels(self, images: Array) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from robot_bridge.serving.inference import Inference
 from robot_bridge.serving.instructions import Instructions
 from robot_bridge.serving.metrics import ServerMetrics
 from robot_bridge.serving.modality import modality_config
-from robot_bridge.serving.observation import BadObservation, InputSpec, read_observation, read_queries
+from robot_bridge.serving.observation import BadObservation, InputSpec, read_observation, read_plan, read_queries
 from robot_bridge.serving.replies import Asked, Envelope, Refused, Replies, read_envelope
 from robot_bridge.serving.waiting import Request
 
@@ -110,6 +110,7 @@ class Dispatcher:
             **vars(asked),
             inputs=inputs,
             expires=asked.received + min(float(budget), DEFAULT_DEADLINE),
+            plans=tuple(read_plan(data.get("options"), inputs.rows, self._spec)),
             queries=read_queries(data.get("init_queries"), inputs.rows, self._spec) if wants_queries else None,
             bare=bare,
             warning=next(filter(None, map(self._instructions.warning, inputs.text)), None),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from policy.interface import Policy
+from policy.interface import Policy, batched_plan, inpaints
 from policy.remote.names import ACTION, Names
 from robot_bridge.logs import fields
 from robot_bridge.serving.metrics import ServerMetrics
@@ -144,7 +144,11 @@ class Inference:
         if first.queries is not None:
             return [{"traj": self._policy.predict_traj(images, first.queries, text)}]
         proprio = np.concatenate([request.inputs.proprio for request in batch])
-        actions = np.asarray(self._policy.act(images, proprio, text), np.float32)
+        plan = batched_plan([row for request in batch for row in request.plans], self._policy.action_horizon)
+        if plan is not None and inpaints(self._policy):
+            actions = np.asarray(self._policy.act(images, proprio, text, plan), np.float32)
+        else:
+            actions = np.asarray(self._policy.act(images, proprio, text), np.float32)
         if actions.ndim != 3 or len(actions) != len(text) or not np.isfinite(actions).all():
             raise ValueError(f"actions must be finite and ({len(text)}, horizon, d), not {actions.shape}")
         ends = np.cumsum([request.inputs.rows for request in batch])

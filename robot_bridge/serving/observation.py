@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.embodiment import LIBERO, Embodiment
+from policy.interface import Plan
 from policy.remote.names import STATE, TASK, Names
 from robot_bridge.resize import resize
 
@@ -30,7 +31,7 @@ class InputSpec:
     """What the policy takes: its views, their size (h, w), rows in one request at most, and clients' names for it all.
 
     ``embodiment`` says which numbers its state has. ``tracks`` is how many query points ``predict_traj`` needs; None
-    when the policy does not say.
+    when the policy does not say. ``horizon`` is that of its chunks where the policy goes on with plans, else None.
     """
 
     views: tuple[str, ...]
@@ -39,6 +40,7 @@ class InputSpec:
     names: Names = field(default_factory=Names)
     tracks: int | None = None
     embodiment: Embodiment = LIBERO
+    horizon: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,26 @@ def read_queries(queries: Any, rows: int, spec: InputSpec) -> np.ndarray:
     if not (np.abs(queries) <= PLAUSIBLE).all():  # NaN fails, too
         raise BadObservation("init_queries are points in [-1, 1]; these are NaN or far outside")
     return queries.astype(np.float32)
+
+
+def read_plan(options: Any, rows: int, spec: InputSpec) -> list[Plan | None]:
+    """The option ``plan``, one for each row; nothing where the policy has no use for it."""
+    plan = options.get("plan") if isinstance(options, Mapping) else None
+    if plan is None or spec.horizon is None:
+        return [None] * rows
+    actions, weights = (plan.get(name) if isinstance(plan, Mapping) else None for name in ("actions", "weights"))
+    known, shares = _planned("actions", actions, 3, rows, spec), _planned("weights", weights, 2, rows, spec)
+    return [Plan(row, share) for row, share in zip(known, np.clip(shares, 0, 1), strict=True)]
+
+
+def _planned(name: str, part: Any, dimensions: int, rows: int, spec: InputSpec) -> np.ndarray:
+    if not isinstance(part, np.ndarray) or part.dtype.kind != "f" or part.ndim != dimensions:
+        raise BadObservation(f"plan.{name} must be a float array of {dimensions} dimensions, not {_kind(part)}")
+    if part.shape[:2] != (rows, spec.horizon):
+        raise BadObservation(f"plan.{name} must begin ({rows}, {spec.horizon}), not {part.shape}")
+    if not (np.abs(part) <= PLAUSIBLE).all():  # NaN fails, too
+        raise BadObservation(f"plan.{name} is NaN or far outside what actions are")
+    return part.astype(np.float32)
 
 
 def _group(observation: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policy.interface import Plan
 from robot_bridge.serving.observation import PolicyInputs
 from robot_bridge.serving.replies import Asked
 
@@ -16,11 +17,13 @@ ACTIVE = 1.0
 class Request(Asked):
     """One request to the policy, checked.
 
+    ``plans``: what each row's chunk is to go on with.
     ``bare``: the client expects the actions alone, without ``info``, as GR00T N1.5's do.
     """
 
     inputs: PolicyInputs
     expires: float
+    plans: tuple[Plan | None, ...] = ()
     queries: np.ndarray | None = None
     bare: bool = False
     warning: str | None = None

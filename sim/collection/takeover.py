@@ -15,7 +15,7 @@ import numpy as np
 from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
 from policy.remote import ADDRESSES
-from sim.evaluation.chunk_execution import OpenLoop
+from sim.evaluation.chunk_execution import ChunkExecution, Execution
 from sim.evaluation.open_policy import open_policy
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def hand_over(
 def _actions(env: "LiberoEnv", policy: "Policy", replan: int) -> Iterator[np.ndarray]:
     """What the policy does, step by step, as an evaluation would let it; the caller advances ``env`` after each."""
     fast, size = bool(policy.describe().get("fast_render", False)), max(policy.image_size)
-    chunks = OpenLoop(replan)
+    chunks = ChunkExecution(Execution(replan=replan))
     while True:
         if chunks.due:
             images = np.stack([env.render_view(view, (size, size), fast) for view in policy.views])

@@ -1,67 +1,87 @@
-"""From chunks of predicted actions to the one action of this step: open loop, or temporal ensembling (ACT).
+"""One episode's way of executing action chunks: when the policy is asked, how late its answer is, what is done by then.
 
-Both answer two questions: must the policy be asked now (``due``), and what is the action of this step (``next``).
+The chunks are joined by the same code as on a robot (``policy.chunks``).
 """
 
-from typing import Protocol
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from common.conventions import ACTION_DIM, CONTROL_FREQUENCY
+from policy.chunks import JOINERS
+from policy.interface import Plan
 
-class Chunks(Protocol):
-    """One episode's way of executing action chunks, each ``(horizon, 7)``."""
+
+@dataclass(frozen=True)
+class Execution:
+    """How every episode of a run executes chunks.
+
+    Args:
+        join: how one goes over into the next, a key of ``policy.chunks.JOINERS``; ``switch`` is open loop.
+        replan: steps after which the next is asked for.
+        latency: milliseconds of (simulated) inference, in which the chunk before goes on.
+    """
+
+    join: str = "switch"
+    replan: int = 8
+    latency: float = 0.0
+
+    @property
+    def delay(self) -> int:
+        """Steps from asking for a chunk to its first use."""
+        return math.ceil(self.latency * CONTROL_FREQUENCY / 1000)
+
+    def __str__(self) -> str:
+        if (self.join, self.replan) == ("ensemble", 1):
+            return "temporal ensembling"
+        name = {"switch": "open loop", "realtime": "real-time chunking"}.get(self.join, self.join)
+        return f"{name}, {self.replan} steps"
+
+
+class ChunkExecution:
+    """Two questions, every step: must the policy be asked now (``due``), what is the action (``next``).
+
+    As on a robot, the policy is asked again before its last answer has come. Where no chunk reaches so far, as before
+    the first one that comes late, the arm waits with its fingers as they are told last, open at first.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._joiner = JOINERS[execution.join]()
+        self._step = 0
+        self._asked: int | None = None
+        self._under_way: list[tuple[int, np.ndarray]] = []
+        self._gripper = -1.0
+        self.jump: np.ndarray | None = None
+        """What the chunk that was joined in at the last step changed of its action, (6,); None where none was."""
 
     @property
     def due(self) -> bool:
         """Whether a chunk predicted from the present observation has to be ``put`` before ``next``."""
+        if self._asked is None or self._step - self._asked >= self._execution.replan:
+            return True
+        return not self._under_way and not self._joiner.left(self._step)
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the chunk that is due is to go on with, if a policy can (see ``Joiner.plan``)."""
+        return self._joiner.plan(self._step, self._execution.delay)
 
     def put(self, chunk: np.ndarray) -> None:
-        """Take a chunk ``(horizon, 7)`` whose first action is for this step."""
+        """Take a chunk ``(horizon, 7)`` whose first action was for this step."""
+        self._asked = self._step
+        self._under_way.append((self._step, chunk))
 
     def next(self) -> np.ndarray:
         """The action ``(7,)`` of this step; moves on to the next step."""
-
-
-class OpenLoop:
-    """Executes the first ``replan`` actions of every chunk, then asks again."""
-
-    def __init__(self, replan: int) -> None:
-        self._replan = replan
-        self._chunk = np.empty((0, 7), np.float32)
-        self._used = 0
-
-    @property
-    def due(self) -> bool:
-        return self._used == len(self._chunk)
-
-    def put(self, chunk: np.ndarray) -> None:
-        self._chunk, self._used = chunk[: self._replan], 0
-
-    def next(self) -> np.ndarray:
-        self._used += 1
-        return self._chunk[self._used - 1]
-
-
-class TemporalEnsemble:
-    """Asks at every step and averages all predictions made for it, as published with AMPLIFY.
-
-    The i-th oldest prediction has weight ``exp(-decay * i)``, so the oldest counts most; predictions that are all
-    zero do not count.
-    """
-
-    def __init__(self, decay: float = 0.01) -> None:
-        self._decay = decay
-        self._chunks: list[np.ndarray] = []
-
-    @property
-    def due(self) -> bool:
-        return True
-
-    def put(self, chunk: np.ndarray) -> None:
-        self._chunks = [*self._chunks, chunk][-len(chunk) :]
-
-    def next(self) -> np.ndarray:
-        newest = len(self._chunks) - 1
-        votes = np.stack([chunk[newest - age] for age, chunk in enumerate(self._chunks)])
-        weights = np.exp(-self._decay * np.arange(len(votes))) * votes.any(axis=1)
-        return (weights @ votes / (weights.sum() + 1e-8)).astype(votes.dtype)
+        while self._under_way and self._under_way[0][0] + self._execution.delay <= self._step:
+            asked, chunk = self._under_way.pop(0)
+            self._joiner.add(chunk, asked)
+        planned = self._joiner.at(self._step)
+        self._step += 1
+        self.jump = None if planned is None else planned.jump
+        if planned is None:
+            return np.array([0.0] * (ACTION_DIM - 1) + [self._gripper], np.float32)
+        self._gripper = float(planned.action[-1])
+        return planned.action

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from common.conventions import VIEWS
-from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
+from sim.evaluation.chunk_execution import ChunkExecution
 from sim.evaluation.worker import Job, Rules
 from sim.machine import gl_driver
 from sim.pictures.inputs import Clip, Frame
@@ -36,7 +36,7 @@ def live_clip(policy: "Policy", job: Job, rules: Rules, text: str | None = None)
     def frames() -> Iterator[Frame]:
         env.restart(seed=job.seed, init_state=job.init_state)
         env.settle(rules.settle_steps)
-        chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
+        chunks = ChunkExecution(rules.execution)
         success, steps = False, 0
         while not success and steps < rules.step_limit(job.suite):
             observation = env.observe()

@@ -39,6 +39,9 @@ class EpisodeResult:
     steps: int
     wall_time_s: float
     error: str | None = None
+    jump_deg: float | None = None
+    """The largest jump where one chunk of actions goes over into the next: by how many degrees a step that changed how
+    far any joint moves, against what was planned before."""
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -70,6 +73,8 @@ class EvaluationSettings:
     """With which they are drawn, where they are."""
     switch_instruction: str | None = None
     """STEP:TASK where the policy is told another task's instruction from a step on, and that task decides."""
+    latency_ms: float = 0.0
+    """How late chunks came."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from common.cores import cores_for
 from common.errors import UserError
 from common.interrupts import held_back
+from policy.interface import batched_plan, inpaints
 from sim.evaluation.results import EpisodeResult
 from sim.evaluation.worker import Failure, Job, Notice, Observation, Rules, work
 from sim.libero import benchmark
@@ -227,13 +228,14 @@ class Worker:
 
 def _act(policy: "Policy", observations: list[Observation]) -> np.ndarray:
     """Ask the policy once for all: ``(b, horizon, 7)``."""
-    actions = np.asarray(
-        policy.act(
-            np.stack([o.images for o in observations]),
-            np.stack([o.proprio for o in observations]),
-            [o.text for o in observations],
-        )
-    )
+    images = np.stack([o.images for o in observations])
+    proprio = np.stack([o.proprio for o in observations])
+    text = [o.text for o in observations]
+    plan = batched_plan([o.plan for o in observations], policy.action_horizon)
+    if plan is not None and inpaints(policy):
+        actions = np.asarray(policy.act(images, proprio, text, plan))
+    else:
+        actions = np.asarray(policy.act(images, proprio, text))
     expected = (len(observations), policy.action_horizon, 7)
     if actions.shape != expected:
         raise UserError(f"the policy returned actions of shape {actions.shape}, not {expected}")

@@ -10,7 +10,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -20,7 +20,8 @@ import numpy as np
 from common.conventions import CONTROL_FREQUENCY, VIEWS
 from common.cores import pin
 from common.errors import UserError
-from sim.evaluation.chunk_execution import Chunks, OpenLoop, TemporalEnsemble
+from policy.interface import Plan
+from sim.evaluation.chunk_execution import ChunkExecution, Execution
 from sim.evaluation.instruction_switch import InstructionSwitch
 from sim.evaluation.results import EpisodeResult
 from sim.libero import benchmark
@@ -64,7 +65,7 @@ class Rules:
 
     Args:
         expert: let the scripted expert act inside the worker, instead of the policy.
-        replan: actions executed of each chunk; ``None`` for temporal ensembling.
+        execution: how chunks of actions are executed.
         max_steps: step limit; ``None`` for the suite's own.
         settle_steps: steps in which objects come to rest before the first counted one.
         video: which episodes are filmed, into ``video_folder``.
@@ -76,7 +77,7 @@ class Rules:
     """
 
     expert: bool = False
-    replan: int | None = 8
+    execution: Execution = field(default_factory=Execution)
     max_steps: int | None = None
     settle_steps: int = 10
     video: Literal["none", "failures", "all"] = "none"
@@ -98,13 +99,14 @@ class Rules:
 class Observation:
     """What the policy needs for one chunk: images ``(v, h, w, 3)`` uint8, proprio ``(9,)``, the instruction.
 
-    ``step``: counted steps of the episode so far.
+    ``step``: counted steps of the episode so far. ``plan``: what its chunk is to go on with, if the policy can.
     """
 
     images: np.ndarray
     proprio: np.ndarray
     text: str
     step: int = 0
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -176,10 +178,10 @@ def play(
     env.restart(seed=job.seed, init_state=job.init_state)
     env.settle(rules.settle_steps)
     expert = _expert(env, job) if rules.expert else None
-    chunks: Chunks = TemporalEnsemble() if rules.replan is None else OpenLoop(rules.replan)
+    chunks = ChunkExecution(rules.execution)
     task, switch = benchmark.task(job.suite, job.task), rules.switch
     told = task.language
-    success, steps = False, 0
+    success, steps, jump = False, 0, 0.0
     with _Film(job, rules, tell) as film:
         while not success and steps < rules.step_limit(job.suite):
             observation = env.observe() if expert is None and chunks.due else None
@@ -187,18 +189,21 @@ def play(
             if observation is not None:
                 if switch is not None and switch.due(steps, observation["proprio"]):
                     told, switch = env.task.language, None
-                chunks.put(ask(_observation(observation, told, rules, steps)))
+                chunks.put(ask(_observation(observation, told, rules, steps, chunks.plan)))
             action = chunks.next() if expert is None else next(expert, None)
             if action is None:
                 break  # The expert has given up.
+            if chunks.jump is not None:
+                jump = max(jump, env.joint_step(chunks.jump))
             _, success, _, _ = env.advance(action)
             steps += 1
         film.finish(env, success)
     _leave_poster(env, job, rules)
     wall_time = round(time.perf_counter() - started, 3)
     return EpisodeResult(
-        job.suite, job.task, task.name, job.episode, job.init_state, job.seed, success, steps, wall_time
-    )
+        job.suite, job.task, task.name, job.episode, job.init_state, job.seed, success, steps, wall_time,
+        jump_deg=None if rules.expert else round(jump, 3),
+    )  # fmt: skip
 
 
 def video_path(folder: Path, key: tuple[str, int, int], success: bool) -> Path:
@@ -220,9 +225,11 @@ def _leave_poster(env: "LiberoEnv", job: Job, rules: Rules) -> None:
             save_poster(np.concatenate(env.observe()["images"], axis=1), poster_path(rules.poster_folder, job.key))
 
 
-def _observation(observation: dict[str, np.ndarray], text: str, rules: Rules, step: int) -> Observation:
+def _observation(
+    observation: dict[str, np.ndarray], text: str, rules: Rules, step: int, plan: Plan | None
+) -> Observation:
     seen = [VIEWS.index(view) for view in rules.views or VIEWS]
-    return Observation(observation["images"][seen], observation["proprio"], text, step)
+    return Observation(observation["images"][seen], observation["proprio"], text, step, plan)
 
 
 def _ask(connection: Connection, observation: Observation) -> np.ndarray:

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from common.conventions import CONTROL_FREQUENCY, VIEWS
 from common.errors import UserError
+from common.osc_response import joint_step
 from sim.libero import bddl_domain, benchmark
 from sim.libero.assets import resolve
 from sim.libero.control_step import ControlLoop
@@ -219,6 +220,17 @@ class LiberoEnv(gymnasium.Env):
         """Position (3,) in m of the point between the fingers and the hand's quaternion (4,), xyzw, in the world."""
         site = self.data.site(self.problem.robots[0].controller.eef_name)
         return site.xpos.copy(), self.data.body("robot0_right_hand").xquat[[1, 2, 3, 0]]
+
+    def joint_step(self, action: np.ndarray) -> float:
+        """How many degrees the joint that moves most would move in one step by an action (6,), or by what two of them
+        differ in; gravity and contacts aside."""
+        robot, size = self.problem.robots[0], self.model.nv
+        jacobian, inertia, joints = np.zeros((6, size)), np.zeros((size, size)), robot._ref_joint_vel_indexes
+        site = self.model.site(robot.controller.eef_name).id
+        mujoco.mj_jacSite(self.model, self.data, jacobian[:3], jacobian[3:], site)
+        mujoco.mj_fullM(self.model, inertia, self.data.qM)
+        moved = joint_step(jacobian[:, joints], inertia[np.ix_(joints, joints)], np.asarray(action, np.float64))
+        return float(np.rad2deg(np.abs(moved).max()))
 
     def renderer(self, view: str, size: tuple[int, int] | None = None, fast: bool | None = None) -> CameraRenderer:
         """The renderer of a view, made when first asked for; at full detail both views share one.

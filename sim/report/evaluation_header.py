@@ -38,6 +38,7 @@ def _evaluation(result: Results) -> str:
     facts = {
         "policy": f"{settings.policy}{changes}",
         "execution": settings.execution,
+        **({"latency": f"{settings.latency_ms:g} ms"} if settings.latency_ms else {}),
         "date": _date(result),
         "episodes": str(len(result.episodes)),
         "assets": f"{assets.get('source', 'unknown')} {assets.get('digest', settings.assets)}",

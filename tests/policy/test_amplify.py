@@ -9,6 +9,7 @@ import torch
 from common.errors import UserError
 from demos.origin import Origin
 from policy.amplify import Amplify
+from policy.interface import Plan, inpaints
 from tests.policy.tiny import SIZE, TRACKS, make_policy
 
 TEXT = ["open it", "close it"]
@@ -115,3 +116,28 @@ def test_a_policy_tells_what_it_learned_from_where_it_knows() -> None:
     told = make_policy(origin=Origin(("open it",), ("9a1f",))).describe()
     assert (told["instructions"], told["assets"]) == (["open it"], ["9a1f"])
     assert not {"instructions", "assets"} & set(make_policy().describe())
+
+
+@pytest.mark.parametrize("normalize", [None, "min_max"])
+def test_a_policy_with_a_flow_head_goes_on_with_a_plan_in_its_own_units(images: np.ndarray, normalize) -> None:
+    policy = make_policy(inverse={"type": "flow", "flow_matching_steps": 5, "normalize_actions": normalize})
+    if normalize:
+        policy.inverse_dynamics.action_low.fill_(-0.5)
+        policy.inverse_dynamics.action_high.fill_(0.5)
+    assert inpaints(policy)
+    planned = np.full((2, 16, 7), 0.25, np.float32)
+    weights = np.zeros((2, 16), np.float32)
+    free = policy.act(images, None, TEXT)
+    np.testing.assert_allclose(policy.act(images, None, TEXT, Plan(planned, weights)), free, atol=1e-5)
+    weights[0, :4] = 1
+    guided = policy.act(images, None, TEXT, Plan(planned, weights))
+    assert np.abs(guided - planned)[0, :4].mean() < 0.3 * np.abs(free - planned)[0, :4].mean()
+    np.testing.assert_allclose(guided[1], free[1], atol=1e-5)
+    with pytest.raises(UserError, match=r"a plan is actions \(2, 16, 7\)"):
+        policy.act(images, None, TEXT, Plan(planned[:, :8], weights))
+
+
+def test_a_policy_with_another_head_says_that_it_does_not(policy: Amplify, images: np.ndarray) -> None:
+    assert not inpaints(policy)
+    with pytest.raises(UserError, match="only policies with a flow head"):
+        policy.act(images, None, TEXT, Plan(np.zeros((2, 16, 7), np.float32), np.ones((2, 16), np.float32)))

@@ -23,9 +23,14 @@ ASSETS = "0123456789abcdef"
 """The digest of the assets that the demonstrations claim to be rendered with."""
 
 
-def make_policy(text: str = "words", forward: Mapping[str, Any] | None = None, **options: Any) -> Amplify:
-    """A policy with random weights; ``text`` names its text encoder, words or preprocessed; ``forward`` are options of
-    forward dynamics."""
+def make_policy(
+    text: str = "words",
+    forward: Mapping[str, Any] | None = None,
+    inverse: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Amplify:
+    """A policy with random weights; ``text`` names its text encoder, words or preprocessed; ``forward`` and ``inverse``
+    are options of the dynamics."""
     torch.manual_seed(0)
     tokenizer = TokenizerConfig(
         num_tracks=TRACKS,
@@ -37,8 +42,8 @@ def make_policy(text: str = "words", forward: Mapping[str, Any] | None = None, *
     )
     vision = VisionConfig("small", SIZE, embed_dim=16, channels=(8, 8), keypoints=4)
     encoders = {"vision_encoder": vision, "text_encoder": TextConfig(text, buckets=64, width=16)}  # type: ignore[arg-type]
-    inverse = InverseConfig(num_layers=1, num_heads=2, cond_on_text=True, **encoders)
-    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders, **(forward or {})), inverse, **options)
+    acting = InverseConfig(num_layers=1, num_heads=2, cond_on_text=True, **encoders, **(inverse or {}))
+    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders, **(forward or {})), acting, **options)
 
 
 def make_data(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import zmq
 
+from policy.interface import Plan
 from policy.remote import wire
 from robot_bridge.server import PolicyServer
 
@@ -41,6 +42,25 @@ class ConstantPolicy:
 
     def describe(self) -> dict[str, Any]:
         return {"name": "constant"}
+
+
+class ContinuingPolicy(ConstantPolicy):
+    """Does what is planned as far as it is to be kept, else what ``ConstantPolicy`` does; keeps the plans."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plans: list[Plan | None] = []
+
+    def act(self, images: np.ndarray, proprio: np.ndarray, text: list[str], plan: Plan | None = None) -> np.ndarray:
+        self.plans.append(plan)
+        actions = super().act(images, proprio, text)
+        if plan is None:
+            return actions
+        kept = plan.weights[..., None]
+        return kept * plan.actions + (1 - kept) * actions
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "continuing", "inpaints": True}
 
 
 class Gate:

@@ -1,5 +1,6 @@
 """The control loop with a robot on real sockets: what reaches the robot when all is well, and when it is not."""
 
+import itertools
 import threading
 import time
 
@@ -10,9 +11,10 @@ import pytest
 from common.errors import UserError
 from common.joint_map import JointMap
 from demos.hdf5 import DemoReader
+from policy.chunks import JOINERS
+from policy.interface import batched_plan
 from policy.remote import PolicyClient
 from robot_bridge.asker import Ask, Asker, Observation
-from robot_bridge.chunks import OverlapBlend
 from robot_bridge.config import Latency
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.loop import ControlLoop, RobotOccupied, resize
@@ -20,7 +22,7 @@ from robot_bridge.recorder import SessionRecorder
 from robot_bridge.run import PolicyQuestion, check_replan
 from robot_bridge.safety import Limb, Mode
 from tests.robot_bridge.arms import DOF, LinearArm, LinearReference, joint_map, robot_config, safety_config
-from tests.robot_bridge.policies import ConstantPolicy, serving, until
+from tests.robot_bridge.policies import ConstantPolicy, ContinuingPolicy, serving, until
 from tests.robot_bridge.robots import IdealRobot
 
 VIEWS = ("agentview", "eye_in_hand")
@@ -29,7 +31,7 @@ VIEWS = ("agentview", "eye_in_hand")
 class Rig:
     """Robot, link and loop; the loop runs in a thread between ``start`` and ``close``."""
 
-    def __init__(self, folder, ask: Ask | Asker, recorder=None, send=True, arm=None, **changes):
+    def __init__(self, folder, ask: Ask | Asker, recorder=None, send=True, arm=None, join="blend", **changes):
         self.robot = IdealRobot(folder)
         changes.setdefault("safety", safety_config(hold_after=0.4, stop_after=1.0, state_timeout=0.4))
         self.config = robot_config(self.robot.state_address, self.robot.target_address, **changes)
@@ -41,7 +43,7 @@ class Rig:
             self.link,
             [Limb(arm or LinearArm())],
             self.asker,
-            OverlapBlend(),
+            JOINERS[join](),
             views=VIEWS,
             image_size=(32, 32),
             rate=50,
@@ -111,6 +113,25 @@ def test_joint_targets_are_followed_too(rig):
     made = rig(lambda _: np.tile(np.append(goal, -1.0), (16, 1)), mode="joint_target").start()
     until(lambda: len(made.robot.targets) and np.allclose(made.commanded()[-1], goal, atol=1e-4), 15)
     assert made.robot.targets[-1].openings == [made.config.grippers[0].open]
+
+
+def test_real_time_chunking_tells_the_policy_what_the_arm_will_have_done_by_then_and_joins_without_a_jump(rig):
+    policy, turns = ContinuingPolicy(), itertools.count()
+
+    def ask(observation: Observation) -> np.ndarray:
+        time.sleep(0.06)  # 3 ticks
+        plan = batched_plan([observation.plan], 16)
+        images, aim = np.zeros((1, 2, 32, 32, 3)), np.full((1, 9), 0.5 * (-1) ** next(turns))
+        return policy.act(images, aim, ["to and fro"], plan)[0]
+
+    made = rig(ask, join="realtime").start()
+    until(lambda: len(policy.plans) > 12, 15)
+    until(lambda: len(made.loop.report.jumps) > 8, 15)
+    told = [plan for plan in policy.plans[6:] if plan is not None]
+    assert told
+    assert all((plan.weights[0, :3] == 1).all() for plan in told)
+    assert all((plan.weights[0, -1:] < 0.1).all() for plan in told)
+    assert made.loop.report.summary()["jump_deg_max"] < 0.5
 
 
 def test_the_loop_beats_on_while_the_policy_thinks(rig):

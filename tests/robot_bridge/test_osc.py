@@ -75,6 +75,19 @@ def test_actions_beyond_one_count_as_one(home):
     np.testing.assert_array_equal(run(home, np.full((3, 7), 9.0))[0], run(home, np.ones((3, 7)))[0])
 
 
+def test_what_two_actions_differ_in_takes_the_joints_as_far_apart_as_it_says(home):
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        common, difference = rng.uniform(-0.4, 0.4, 7), rng.uniform(-0.3, 0.3, 6)
+        one, other = (OscReference(OscConfig(), 0.05) for _ in range(2))
+        for reference in (one, other):
+            reference.advance(*home, common)
+        pose = one.advance(*home, common)[0], other.advance(*home, common + np.append(difference, 0))[0]
+        told = one.joint_step(difference)
+        assert np.abs(other.joints - one.joints).max() == pytest.approx(np.abs(told).max(), rel=0.3)
+        assert np.linalg.norm(pose[0] - pose[1]) > 1e-4
+
+
 def test_the_reference_follows_a_robot_that_was_held_back(home):
     reference = OscReference(OscConfig(), 0.05)
     reference.advance(*home, np.array([0, 1.0, 0, 0, 0, 0, 0]))

@@ -3,8 +3,10 @@
 import resource
 import signal
 import time
+from dataclasses import replace
 
 import h5py
+import imageio_ffmpeg
 import msgpack
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from demos.hdf5 import DemoReader
 from robot_bridge.asker import Answer, Observation
 from robot_bridge.drivers.protocol import Target, pack_target
 from robot_bridge.loop import Tick
-from robot_bridge.recorder import SessionRecorder, recover
+from robot_bridge.recorder import Label, SessionRecorder, recover
 from robot_bridge.safety import Command, Mode
+from robot_bridge.session_videos import video_path
 from tests.robot_bridge.arms import DOF, robot_config
 from tests.robot_bridge.policies import serving, until
 from tests.robot_bridge.processes import Bench, MovingPolicy, sideways
@@ -24,8 +27,8 @@ from tests.robot_bridge.processes import Bench, MovingPolicy, sideways
 VIEWS = ("agentview", "eye_in_hand")
 
 
-def recorder(folder, task: str = "reach") -> SessionRecorder:
-    return SessionRecorder(folder, robot_config("", ""), task, VIEWS)
+def recorder(folder, task: str = "reach", **options) -> SessionRecorder:
+    return SessionRecorder(folder, robot_config("", ""), task, VIEWS, **options)
 
 
 def tick(number: int) -> Tick:
@@ -59,6 +62,43 @@ def test_a_session_comes_back_as_it_was(tmp_path):
         assert log["requests/error"].asstr()[:].tolist() == ["", "no answer"]
         assert log["events/text"].asstr()[:].tolist() == ["no fresh action"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_cameras_sent_becomes_a_video_with_a_frame_for_each_row_at_its_own_size(tmp_path):
+    recording = recorder(tmp_path)
+    for number in range(30):
+        large = np.full((48, 64, 3), 8 * number, np.uint8)
+        recording.tick(replace(tick(number), pictures=(large, large[:24, :32])))
+    path = recording.save()
+    assert path is not None
+    for view, size in (("agentview", (64, 48)), ("eye_in_hand", (32, 24))):
+        frames = imageio_ffmpeg.read_frames(str(video_path(path, 0, view)))
+        assert next(frames)["size"] == size
+        brightness = [float(np.frombuffer(frame, np.uint8).mean()) for frame in frames]
+        np.testing.assert_allclose(brightness, 8 * np.arange(30), atol=4)
+
+
+@pytest.mark.parametrize(("success", "folder"), [(True, "."), (False, "failures")])
+def test_an_episode_goes_where_its_label_says(tmp_path, success: bool, folder: str):
+    recording = recorder(tmp_path, labelled=True)
+    for number in range(3):
+        recording.tick(tick(number))
+    path = recording.save(Label(success, "the cup slipped"))
+    assert path == tmp_path / folder / "reach_demo.hdf5"
+    with DemoReader(path) as reader:
+        np.testing.assert_array_equal(reader[0].rewards, [0, 0, success])
+        assert reader.attributes_of(0)["success"] == success
+        assert reader.attributes_of(0)["note"] == "the cup slipped"
+
+
+def test_an_episode_that_nobody_has_judged_goes_to_no_others_and_a_discarded_one_nowhere(tmp_path):
+    recording = recorder(tmp_path, labelled=True)
+    recording.tick(tick(0))
+    assert recording.save() == tmp_path / "unlabelled" / "reach_demo.hdf5"
+    recording = recorder(tmp_path, labelled=True)
+    recording.tick(tick(0))
+    recording.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["unlabelled"]
 
 
 def test_sessions_of_a_task_are_episodes_of_one_file(tmp_path):
@@ -136,9 +176,13 @@ def test_a_killed_process_leaves_all_but_the_last_second(bench):
         assert demo.attrs["cut_off"]
         assert demo.attrs["num_samples"] > 0.7 * 3 * 20  # of 4 s all but one, less what a busy machine skipped
         assert "running" in demo["robot/mode"].asstr()[:]
+        rows = demo.attrs["num_samples"]
         assert len(demo["robot/requests/chunks"]) > 3
     with DemoReader(record / "wave_demo.hdf5") as reader:
         assert reader.language == "wave"
+    frames = imageio_ffmpeg.read_frames(str(video_path(record / "wave_demo.hdf5", 0, "agentview")))
+    next(frames)
+    assert sum(1 for _ in frames) >= rows
 
 
 def test_an_exception_in_the_loop_leaves_a_recording(bench):

@@ -16,12 +16,13 @@ import zmq
 from PIL import Image
 
 from common.errors import UserError
-from policy.interface import Policy
+from policy.interface import Plan, Policy, inpaints
 from policy.remote import PolicyClient, RemotePolicy, RemotePolicyError, wire
 from robot_bridge.keys import make_keys
 from robot_bridge.server import warm_up
 from tests.robot_bridge.policies import (
     ConstantPolicy,
+    ContinuingPolicy,
     Gate,
     observation,
     raw_client,
@@ -71,6 +72,51 @@ def test_the_policy_interface_over_the_wire():
         np.testing.assert_array_equal(remote.predict_traj(images[:1], queries, ["a"])[:, :, 7], queries[:, :, 0])
         assert remote.describe()["name"] == "constant"
         remote.close()
+
+
+def a_plan(value: float, rows: int = 1) -> Plan:
+    """The first half is to be kept, the second is free."""
+    weights = np.repeat([[1.0, 0.0]], 8, axis=1).repeat(rows, 0).astype(np.float32)
+    return Plan(np.full((rows, 16, 7), value, np.float32), weights)
+
+
+def test_a_policy_that_goes_on_with_a_plan_is_told_it_and_others_in_the_batch_are_free():
+    policy = ContinuingPolicy()
+    with serving(policy) as server, PolicyClient(server.endpoint) as client:
+        action = client.get_action(observation(0.5), plan=a_plan(-1.0))[0]["action"][0]
+        free = client.get_action(observation(0.5))[0]["action"][0]
+        remote = RemotePolicy(server.endpoint)
+        assert inpaints(remote)
+        images = np.zeros((3, 2, 32, 32, 3), np.uint8)
+        several = remote.act(images, np.full((3, 9), 0.5), ["a"] * 3, a_plan(-1.0, rows=3))
+        remote.close()
+    assert (action[:8] == -1).all()
+    assert (action[8:] == 0.5).all()
+    assert (free == 0.5).all()
+    np.testing.assert_array_equal(several, np.stack([action] * 3))
+
+
+def test_a_plan_is_left_aside_by_a_policy_that_has_no_use_for_it():
+    with serving(ConstantPolicy()) as server, PolicyClient(server.endpoint) as client:
+        assert (client.get_action(observation(0.5), plan=a_plan(-1.0))[0]["action"] == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ("all of it", "plan.actions must be a float array of 3 dimensions"),
+        ({"actions": np.zeros((1, 15, 7), np.float32)}, r"plan.actions must begin \(1, 16\)"),
+        ({"actions": np.full((1, 16, 7), np.nan, np.float32)}, "plan.actions is NaN"),
+        ({"actions": np.zeros((1, 16, 7), np.float32)}, "plan.weights must be a float array of 2 dimensions"),
+    ],
+)
+def test_a_broken_plan_gets_a_clear_error(plan, message: str):
+    with (
+        serving(ContinuingPolicy()) as server,
+        PolicyClient(server.endpoint) as client,
+        pytest.raises(RemotePolicyError, match=message),
+    ):
+        client.get_action(observation(0.5), {"plan": plan})
 
 
 def test_ping_and_metrics_are_answered_while_the_policy_computes():

@@ -40,6 +40,10 @@ from tests.sim.examples import save_untrained_bundle
         (["--workers", "0"], "--workers: '0' is not a whole number above 0"),
         (["--episodes", "-3"], "--episodes"),
         (["--replan", "4", "--ensemble"], "not allowed with"),
+        (["--ensemble", "--join", "blend"], "both say how chunks are joined"),
+        (["--latency", "-1"], "--latency: '-1' is not a number of milliseconds from 0"),
+        (["--join", "glue"], "--join"),
+        (["--policy", "expert", "--latency", "100"], "leave out --latency 100"),
         (["--video-size", "255"], "--video-size: '255' is not an even number"),
         (["--policy", "random"], "unknown --policy 'random'"),
         (["--switch-instruction", "soon"], "--switch-instruction: 'soon' is not STEP:TASK, for example 40:3"),
@@ -158,6 +162,8 @@ def test_a_bundle_acts_from_images_and_instruction(libero_assets: Path, tmp_path
     assert content["machine"]["policy_device"] == "cpu"
     with pytest.raises(UserError, match="--replan 17 is more than the 16 actions"):
         evaluation.main([*command, "--replan", "17"])
+    with pytest.raises(UserError, match="--latency 800 is 16 steps, and a chunk has 16 actions"):
+        evaluation.main([*command, "--latency", "800"])
     with pytest.raises(UserError, match="was made with blank_codes = True, this run has False"):
         evaluation.main(command[:-1])
 

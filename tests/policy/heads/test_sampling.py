@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from common.errors import UserError
 from policy.heads.base import ActionHead
 from policy.heads.diffusion import DiffusionHead, DiffusionHeadConfig
 from policy.heads.flow import FlowHead, FlowHeadConfig
@@ -67,3 +68,38 @@ def test_a_head_learns_the_one_action_that_there_is_and_few_steps_find_it(config
 def test_diffusion_ends_within_the_range_of_actions(condition: torch.Tensor) -> None:
     head = make_head(DIFFUSION)
     assert head.act(condition * 100, head.noise(5, seed=0)).abs().max() <= 1
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint"])
+def test_a_flow_head_goes_on_with_what_is_planned_as_far_as_it_is_told_to(solver, condition: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    head = FlowHead(replace(FLOW, solver=solver, steps=10)).eval()
+    pattern = torch.linspace(0.3, 0.9, 28).reshape(1, 4, 7)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0)
+    for _ in range(400):  # there are two ways, and nothing in the observation says which
+        way = torch.randint(0, 2, (64, 1, 1)) * 2.0 - 1
+        head.losses(condition[:1].expand(64, -1, -1), way * pattern)[0].mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    condition = condition[:1].expand(5, -1, -1)
+    with torch.inference_mode():
+        noise = head.noise(5)
+        free = head.act(condition, noise)
+        weights = torch.tensor([1.0, 1.0, 0.5, 0.0]).expand(5, -1).clone()
+        weights[4] = 0
+        for way in (1, -1):
+            planned = way * pattern.expand(5, -1, -1)
+            guided = head.inpaint(condition, noise, planned, weights)
+            off = (guided - planned).abs().mean(-1)
+            assert (off[:4, :2] < 0.15).all()
+            assert off[:4, 2].mean() < (free - planned).abs().mean(-1)[:4, 2].mean()
+            torch.testing.assert_close(guided[:4, 3], free[:4, 3], atol=1e-4, rtol=0)
+            torch.testing.assert_close(guided[4], free[4], atol=1e-4, rtol=0)
+    assert ((free - pattern).abs().mean(-1) > 0.3).any()
+    assert ((free + pattern).abs().mean(-1) > 0.3).any()
+
+
+def test_heads_that_cannot_go_on_with_a_plan_say_so(condition: torch.Tensor) -> None:
+    head = make_head(DIFFUSION)
+    with pytest.raises(UserError, match="only policies with a flow head"):
+        head.inpaint(condition, head.noise(5), torch.zeros(5, 4, 7), torch.ones(5, 4))

@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import UserError
 from policy.interface import Text
+from sim.evaluation.chunk_execution import Execution
 from sim.evaluation.results import EpisodeResult
 from sim.evaluation.runner import ALIKE, Queue, run_episodes
 from sim.evaluation.worker import Failure, Job, Rules
@@ -53,7 +54,8 @@ def test_a_killed_worker_is_replaced_and_every_episode_is_played(
 ):
     policy = KillsAWorkerOnce()
     rules = Rules(
-        max_steps=5, settle_steps=1, replan=2, image_size=32, views=policy.views, video="all", video_folder=tmp_path,
+        max_steps=5, settle_steps=1, execution=Execution(replan=2), image_size=32, views=policy.views,
+        video="all", video_folder=tmp_path,
         assets=str(libero_assets),
     )  # fmt: skip
     jobs = [Job("libero_object", 0, number, seed=number) for number in range(3)]

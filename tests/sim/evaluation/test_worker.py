@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from sim.evaluation import worker
+from sim.evaluation.chunk_execution import Execution
 from sim.evaluation.worker import Failure, Job, Observation, Rules, play, video_path
 from sim.libero.env import LiberoEnv
 
-SHORT = Rules(max_steps=5, settle_steps=1, replan=2, image_size=32)
+SHORT = Rules(max_steps=5, settle_steps=1, execution=Execution(replan=2), image_size=32)
 
 
 def test_films_have_their_own_size_and_policies_theirs(libero_assets: Path, tmp_path: Path):

@@ -187,3 +187,19 @@ def test_fast_rendering_looks_almost_the_same(env: LiberoEnv, libero_assets: Pat
     assert 0 < np.abs(full - coarse).mean() < 6
     assert fast.model.mesh_facenum.sum() == env.model.mesh_facenum.sum()  # physics keeps the fine meshes
     fast.close()
+
+
+def test_what_two_actions_differ_in_takes_a_joint_as_far_as_it_says(libero_assets: Path):
+    env = LiberoEnv("libero_object", 0, assets=libero_assets)
+    common, difference = np.array([0.2, -0.1, 0.1, 0.1, 0, 0.2, -1]), np.array([0.1, 0.2, -0.2, 0.1, -0.1, 0.2])
+    ends = []
+    for action in (common, common + np.append(difference, 0)):
+        env.restart(seed=0)
+        env.settle()
+        env.advance(common)
+        told = env.joint_step(difference)
+        env.advance(action)
+        ends.append(env.proprioception()[:7])
+    env.close()
+    assert np.rad2deg(np.abs(ends[1] - ends[0]).max()) == pytest.approx(told, rel=0.35)
+    assert told > 0.1

@@ -1,0 +1,118 @@
+"""Success and jumps at joins against latency, for each way of joining chunks of actions.
+
+Every episode is played as ``python -m sim.eval --latency MS --join HOW`` plays it, here one after the other in this
+process. What is known is kept in FILE, so a run that was stopped is continued by the same line. The table says of each
+combination how many episodes succeeded, and the largest jump, in degrees a tick, where a chunk took over from another.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from common.cli import CommandParser, positive, run
+from common.errors import UserError
+from common.files import replacing
+from policy.chunks import JOINERS
+from policy.interface import Plan, batched_plan, inpaints
+from sim.evaluation.chunk_execution import Execution
+from sim.evaluation.open_policy import open_policy
+from sim.evaluation.results import EpisodeResult
+from sim.evaluation.worker import Job, Observation, Rules, play
+from sim.libero.selection import parse_tasks
+
+LATENCIES = (0, 100, 200, 300, 500)
+"""Milliseconds."""
+Key = tuple[int, int, str, float]
+"""Task, episode, join, latency."""
+
+
+class Kept:
+    """Episodes by their key, on the disk too."""
+
+    def __init__(self, path: Path, settings: dict[str, object]):
+        self._path, self._settings = path, settings
+        self.episodes: dict[Key, EpisodeResult] = {}
+        if path.exists():
+            content = json.loads(path.read_text())
+            if content["settings"] != settings:
+                raise UserError(f"{path} was made with {content['settings']}, not {settings}; name another --out")
+            for entry in content["episodes"]:
+                self.episodes[tuple(entry["key"])] = EpisodeResult(**entry["result"])  # type: ignore[index]
+
+    def add(self, key: Key, result: EpisodeResult) -> None:
+        """One more."""
+        self.episodes[key] = result
+        rows = [{"key": key, "result": dataclasses.asdict(result)} for key, result in self.episodes.items()]
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps({"settings": self._settings, "episodes": rows}, indent=1) + "\n")
+
+    def cell(self, join: str, latency: float) -> str:
+        """Successes among episodes, and the largest jump."""
+        found = [result for (_, _, *how), result in self.episodes.items() if how == [join, latency]]
+        jump = max((result.jump_deg or 0.0 for result in found), default=0.0)
+        return f"{sum(result.success for result in found)} of {len(found)}, {jump:.2f}"
+
+
+def missing(kept: Kept, tasks: list[int], episodes: int, joins: list[str], latencies: list[float]) -> Iterator[Key]:
+    """What is still to be played; every combination once before any twice, so that a table is there early."""
+    for task in tasks:
+        for episode in range(episodes):
+            for latency in latencies:
+                for join in joins:
+                    if (task, episode, join, latency) not in kept.episodes:
+                        yield task, episode, join, latency
+
+
+def main(argv: list[str]) -> None:
+    """The command."""
+    parser = CommandParser("benchmarks.latency", __doc__)
+    parser.add_argument("--suite", default="libero_object", help="default libero_object")
+    parser.add_argument("--tasks", default="0,1", metavar="LIST", help="task numbers (default 0,1)")
+    parser.add_argument("--episodes", type=positive, default=10, metavar="N", help="episodes a task (default 10)")
+    parser.add_argument("--joins", default=",".join(JOINERS), metavar="LIST", help=f"of {', '.join(JOINERS)}")
+    parser.add_argument("--latencies", default=",".join(map(str, LATENCIES)), metavar="LIST", help="milliseconds")
+    parser.add_argument("--replan", type=positive, default=4, metavar="K", help="steps between requests (default 4)")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: checkpoints/default.safetensors")
+    parser.add_argument("--out", type=Path, default=Path("results/latency.json"), metavar="FILE", help="what is known")
+    options = parser.parse_args(argv)
+    joins, latencies = options.joins.split(","), [float(text) for text in options.latencies.split(",")]
+    if unknown := set(joins) - set(JOINERS):
+        raise UserError(f"--joins has {', '.join(sorted(unknown))}; there are {', '.join(JOINERS)}")
+
+    from sim.libero.env import LiberoEnv
+
+    policy = open_policy("bundle", options.checkpoint, device="cpu", threads=1)
+    about = policy.describe()
+    settings = {"policy": f"{about['name']} {about['hash']}", "suite": options.suite, "replan": options.replan}
+    kept = Kept(options.out, settings)
+    fast = about.get("fast_render", False)
+    env: LiberoEnv | None = None
+
+    def ask(seen: Observation) -> np.ndarray:
+        arguments = seen.images[None], seen.proprio[None], [seen.text]
+        plan: Plan | None = batched_plan([seen.plan], policy.action_horizon)
+        if plan is not None and inpaints(policy):
+            return policy.act(*arguments, plan)[0]
+        return policy.act(*arguments)[0]
+
+    for task, episode, join, latency in missing(
+        kept, parse_tasks(options.tasks, options.suite), options.episodes, joins, latencies
+    ):
+        if env is None or env.task.index != task:
+            if env is not None:
+                env.close()
+            env = LiberoEnv(options.suite, task, image_size=max(policy.image_size), fast_render=fast)
+        rules = Rules(execution=Execution(join, options.replan, latency), views=policy.views, fast_render=fast)
+        result = play(env, Job(options.suite, task, episode, seed=episode), rules, ask)
+        kept.add((task, episode, join, latency), result)
+        print(f"task {task} episode {episode} {join} {latency:g} ms: {result}", flush=True)
+    print(f"| latency | {' | '.join(joins)} |\n|{'---|' * (len(joins) + 1)}")
+    for latency in latencies:
+        print(f"| {latency:g} ms | {' | '.join(kept.cell(join, latency) for join in joins)} |")
+
+
+if __name__ == "__main__":
+    run(main)
