@@ -14,10 +14,10 @@ pytest.importorskip("mink")
 pytest.importorskip("robosuite")
 
 import mujoco
-from robot_bridge.chunks import OverlapBlend
 
 from common.embodiment import LIBERO, Embodiment, Group
 from common.errors import UserError
+from policy.chunks import OverlapBlend
 from robot_bridge.actions import state_reader
 from robot_bridge.asker import Asker, Observation
 from robot_bridge.config import CONFIGS, FollowingConfig, RobotConfigError, read_robot
