@@ -151,7 +151,7 @@ class ForwardDynamics(nn.Module):
         choose = AR_SAMPLING[sampling] if isinstance(sampling, str) else sampling
         caches = self.trunk.make_caches()
         new = torch.cat([condition, self.sos_token.expand(len(condition), -1, -1).to(condition.dtype)], 1)
-        features = self.trunk(new, caches)[:, -1].repeat_interleave(samples, 0)
+        features = self.trunk(new, caches, slice(-1, None))[:, 0].repeat_interleave(samples, 0)
         for cache in caches:
             cache.repeat(samples)
         indices: list[Tensor] = []

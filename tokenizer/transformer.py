@@ -4,7 +4,9 @@ Parameter names and packing follow the published AMPLIFY weights, so these load 
 keys) with True = may attend; ``None`` means everything attends to everything.
 """
 
+from collections.abc import Sequence
 from math import sqrt
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,17 @@ def diagonal_mask(length: int, condition: int = 0) -> Tensor:
     mask = torch.eye(length, dtype=torch.bool)
     mask[:, :condition] = True
     return mask
+
+
+Places = Tensor | slice
+"""Some of the places of a sequence: their numbers (n,), or a slice"""
+
+
+class Cache(Protocol):
+    """Keys and values of the positions that one attention layer has seen."""
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds (b, heads, new, d) keys and values; returns those of all positions so far."""
 
 
 class KeyValueCache:
@@ -76,10 +89,14 @@ class SelfAttention(nn.Module):
         self.c_attn = nn.Linear(dim, 3 * dim, bias=bias)
         self.c_proj = nn.Linear(dim, dim, bias=bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: Cache | None = None, asked: Places | None = None
+    ) -> Tensor:
         q, k, v = (_split_heads(part, self.heads) for part in self.c_attn(x).chunk(3, -1))
         if cache is not None:
             k, v = cache.append(k, v)
+        if asked is not None:
+            q, mask = q[:, :, asked], None if mask is None else mask[asked]
         y = attend(q, k, v, mask, self.dropout if self.training else 0.0)
         return F.dropout(self.c_proj(_merge_heads(y)), self.dropout, self.training)
 
@@ -118,8 +135,10 @@ class EncoderBlock(nn.Module):
         self.ln_2 = nn.LayerNorm(dim, bias=bias)
         self.mlp = MLP(dim, dropout, bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: KeyValueCache | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), mask, cache)
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: Cache | None = None, asked: Places | None = None
+    ) -> Tensor:
+        x = (x if asked is None else x[:, asked]) + self.attn(self.ln_1(x), mask, cache, asked)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -175,7 +194,11 @@ class _Stack(nn.Module):
 
 
 class TransformerEncoder(_Stack):
-    """(b, t, dim) -> (b, t, dim), t <= length, self-attention under ``mask`` (length, length)."""
+    """(b, t, dim) -> (b, t, dim), t <= length, self-attention under ``mask`` (length, length).
+
+    Of the ``t`` places only those ``asked`` are answered, where that is given: of the others the last layer computes
+    nothing but keys and values.
+    """
 
     mask: Tensor | None
 
@@ -197,15 +220,22 @@ class TransformerEncoder(_Stack):
         """Empty caches, one a layer; pass the same list to consecutive calls that continue one sequence."""
         return [KeyValueCache(self.length) for _ in range(self.layers)]
 
-    def forward(self, x: Tensor, caches: list[KeyValueCache] | None = None) -> Tensor:
+    def forward(self, x: Tensor, caches: list[KeyValueCache] | None = None, asked: Places | None = None) -> Tensor:
         start = caches[0].length if caches else 0
         end = start + x.shape[1]
         # a row of the mask beyond the first call tells what a new position sees of the cached ones
         mask = None if self.mask is None else self.mask[start:end, :end]
-        x = self.embed(x, start)
-        for i, block in enumerate(self.transformer.h):
-            x = block(x, mask, caches[i] if caches else None)
-        return self.transformer.ln_f(x)
+        return self.layers_on(self.embed(x, start), mask, caches or [None] * self.layers, asked)
+
+    def layers_on(
+        self, x: Tensor, mask: Tensor | None, caches: Sequence[Cache | None], asked: Places | None = None
+    ) -> Tensor:
+        """Embedded places (b, t, dim) -> (b, t or asked, dim), under a mask (t, all so far) of the caller's."""
+        *others, last = zip(self.transformer.h, caches, strict=True)
+        for block, cache in others:
+            x = block(x, mask, cache)
+        block, cache = last
+        return self.transformer.ln_f(block(x, mask, cache, asked))
 
 
 class TransformerDecoder(_Stack):
