@@ -60,7 +60,7 @@ def drive(condition: Condition, seconds: float, connections: int) -> Outcome:
     from robot_bridge.loop import ControlLoop
     from robot_bridge.realtime import prefer_this_process
     from robot_bridge.run import PolicyQuestion
-    from robot_bridge.safety import Mode
+    from robot_bridge.safety import Limb, Mode
     from tests.robot_bridge.arms import DOF, LinearArm, LinearReference, robot_config, safety_config
     from tests.robot_bridge.policies import ConstantPolicy, serving
     from tests.robot_bridge.proxy import BadNetwork
@@ -82,12 +82,12 @@ def drive(condition: Condition, seconds: float, connections: int) -> Outcome:
         loop = ControlLoop(
             config,
             link,
-            LinearArm(),
+            [Limb(LinearArm())],
             asker,
             OverlapBlend(),
             views=views,
             image_size=ConstantPolicy.image_size,
-            reference=LinearReference(),
+            references=[LinearReference()],
         )
         thread = threading.Thread(target=loop.run, daemon=True)
         thread.start()

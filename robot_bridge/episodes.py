@@ -27,12 +27,11 @@ from common.embodiment import LIBERO
 from common.errors import UserError
 from policy.chunks import JOINERS, OverlapBlend
 from robot_bridge import logs
-from robot_bridge.actions import state_reader
 from robot_bridge.config import TEMPLATES, RobotConfig, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.key_presses import KeyPresses
 from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
-from robot_bridge.run import PolicyQuestion, check_policy, check_replan, connect, introduce, stop_key
+from robot_bridge.run import check_cameras, check_policy, check_replan, connect, introduce, questions, stop_key
 from robot_bridge.sitting import Driver, Sitting
 from robot_bridge.teleoperation import GamepadTeleoperation, KeyboardTeleoperation, Teleoperation, as_chunks
 
@@ -109,17 +108,15 @@ def _person(arguments: argparse.Namespace, config: RobotConfig, keys: KeyPresses
 def _policy(arguments: argparse.Namespace, config: RobotConfig) -> Driver:
     """What is behind a policy server."""
     clients, about, seconds = connect(arguments)
-    horizon, views = int(about["action_horizon"]), tuple(about["views"])
     rate = arguments.rate or config.rate
-    state = state_reader(config, check_policy(config, about, rate, forced=arguments.rate is not None))
-    check_replan(config, arguments.replan, rate, horizon, seconds)
+    policy = check_policy(config, about, rate, forced=arguments.rate is not None)
+    check_replan(config, arguments.replan, rate, int(about["action_horizon"]), seconds)
     introduce(config, about, arguments.server, seconds, arguments.task)
-    goes_on = horizon if about["policy"].get("inpaints") else None
     return Driver(
-        asks=tuple(PolicyQuestion(client, views, arguments.task, state, goes_on) for client in clients),
+        asks=questions(config, policy, clients, about, arguments.task),
         joiner=JOINERS[arguments.join],
         replan=arguments.replan,
-        views=views,
+        views=tuple(about["views"]),
         image_size=tuple(about["image_size"]),  # type: ignore[arg-type]
     )
 
@@ -144,6 +141,7 @@ def main(argv: list[str]) -> None:
         link = RobotLink.to(config)
         try:
             link.wait(tuple(config.cameras.get(view, view) for view in driver.views), timeout=10.0)
+            check_cameras(config, link)
             link.wait_until_free()
             sitting = Sitting(
                 config,

@@ -74,7 +74,7 @@ class SessionRecorder:
         rate: float = CONTROL_FREQUENCY,
         labelled: bool = False,
     ):
-        self._views, self._config, self._rate = views, config, rate
+        self._views, self._rate = views, rate
         self._width = config.embodiment.action_width
         self._news: queue.SimpleQueue[Tick | Answer | tuple[float, str, str] | None] = queue.SimpleQueue()
         self._saving = threading.Event()

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -80,6 +80,15 @@ class PolicyQuestion:
             warn(str(info["warning"]))
         milliseconds = info.get("infer_ms", 0.0) + info.get("wait_ms", 0.0)
         return Reply(np.concatenate([part[0] for part in parts], axis=-1), milliseconds / 1e3)
+
+
+def questions(
+    config: RobotConfig, policy: Embodiment | None, clients: Sequence[Client], about: Mapping[str, Any], task: str
+) -> tuple[PolicyQuestion, ...]:
+    """One for each client; ``policy`` is what ``check_policy`` gives, ``about`` what the server says."""
+    state = state_reader(config, policy)
+    horizon = int(about["action_horizon"]) if about["policy"].get("inpaints") else None
+    return tuple(PolicyQuestion(client, tuple(about["views"]), task, state, horizon) for client in clients)
 
 
 @functools.cache
@@ -344,9 +353,7 @@ def main(argv: list[str]) -> None:
         for path in recover(arguments.record):
             print(f"recovered a session that was cut off: {path}")
         session = SessionRecorder(arguments.record, config, arguments.task, views, rate=rate)
-    state = state_reader(config, policy)
-    goes_on = int(about["action_horizon"]) if about["policy"].get("inpaints") else None
-    asker = Asker(*(PolicyQuestion(client, views, arguments.task, state, goes_on) for client in clients))
+    asker = Asker(*questions(config, policy, clients, about, arguments.task))
     loop = ControlLoop(
         config,
         link,
