@@ -136,6 +136,8 @@ class Checkup:
         joint = int(np.flatnonzero(self._config.joint_map.present)[-1])
         states = self._go(before, before + np.eye(len(before))[joint] * self._way(before, joint))
         states += self._go(self._sim(), before)
+        if len(states) < 10:
+            raise Broken(f"only {len(states)} states came while the arm was moved")
         place = int(self._config.joint_map.index[joint])
         q, dq = (np.array([getattr(state, part)[place] for state in states]) for part in ("q", "dq"))
         times = np.array([state.time for state in states])
