@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from policy.heads.base import ActionHead
+from policy.heads.base import SamplingHead
 from tokenizer.transformer import attend
 
 TIME_WIDTH = 256
@@ -126,16 +126,17 @@ class VelocityNetwork(nn.Module):
         half = TIME_WIDTH // 2
         self.register_buffer("frequencies", torch.exp(-torch.arange(half) * log(10000) / (half - 1)), persistent=False)
 
-    def remember(self, condition: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Condition tokens (b, c, dim) -> what ``forward`` attends to, which is the same at all times."""
-        return [block.attn1.remember(condition) for block in self.transformer_blocks]  # type: ignore[operator, union-attr]
+    def remember(self, condition: Tensor) -> list[Tensor]:
+        """Condition tokens (b, c, dim) -> what ``forward`` attends to, which is the same at all times: keys and values
+        (b, heads, c, d) of every block in turn."""
+        return [part for block in self.transformer_blocks for part in block.attn1.remember(condition)]  # type: ignore[operator, union-attr]
 
-    def forward(self, x: Tensor, time: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, memory: list[Tensor]) -> Tensor:
         """(b, t, action_dim), times (b,) in [0, 1], ``memory`` -> velocities (b, t, action_dim) float32"""
         angles = time.unsqueeze(1) * self.frequencies
         time = self.timestep_encoder["timestep_embedder"](torch.cat([angles.cos(), angles.sin()], 1))
         x = self.proj_in(x)
-        for block, (keys, values) in zip(self.transformer_blocks, memory, strict=True):
+        for block, keys, values in zip(self.transformer_blocks, memory[::2], memory[1::2], strict=True):
             x = block(x, time, keys, values)
         shift, scale = self.proj_out_1(F.silu(time)).unsqueeze(1).chunk(2, -1)
         return self.proj_out_2(_norm(x, 1e-6) * (1 + scale) + shift).float()
@@ -145,7 +146,7 @@ def _norm(x: Tensor, eps: float = 1e-5) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=eps)
 
 
-class FlowHead(ActionHead):
+class FlowHead(SamplingHead):
     """``act`` follows the velocity from one normal draw, at time 0, to actions, at time 1. Nothing bounds them."""
 
     num_draws = 1
@@ -154,7 +155,7 @@ class FlowHead(ActionHead):
         c = config
         super().__init__(c.horizon, c.action_dim)
         self.policy = nn.ModuleDict({"net": VelocityNetwork(c)})  # as published weights call it
-        self.steps, self.solver = c.steps, c.solver
+        self.num_steps, self.solver = c.steps, c.solver
 
     @property
     def network(self) -> VelocityNetwork:
@@ -169,18 +170,13 @@ class FlowHead(ActionHead):
         velocity = network(x, time, network.remember(condition))
         return (velocity - (actions - noise)).square(), (x + (1 - part) * velocity).detach()
 
-    def act(self, condition: Tensor, noise: Tensor) -> Tensor:
-        network = self.network
-        memory = network.remember(condition)
-        x, length = noise[0], 1 / self.steps
+    def remember(self, condition: Tensor) -> list[Tensor]:
+        return self.network.remember(condition)
 
-        def velocity(x: Tensor, time: float) -> Tensor:
-            return network(x, torch.full((len(x),), time, device=x.device), memory)
-
-        for step in range(self.steps):
-            time = step * length
-            moving = velocity(x, time)
-            if self.solver == "midpoint":
-                moving = velocity(x + length / 2 * moving, time + length / 2)
-            x = x + length * moving
-        return x
+    def step(self, x: Tensor, step: Tensor, fresh: Tensor, memory: list[Tensor]) -> Tensor:
+        length = 1 / self.num_steps
+        time = (step * length).expand(x.shape[0])
+        moving = self.network(x, time, memory)
+        if self.solver == "midpoint":
+            moving = self.network(x + length / 2 * moving, time + length / 2, memory)
+        return x + length * moving
