@@ -20,7 +20,6 @@ from statistics import median
 
 import numpy as np
 import torch
-from onnxruntime import OrtValue
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,7 +30,7 @@ from policy.forward_dynamics import ForwardConfig, ForwardDynamics
 from policy.inverse_dynamics import InverseConfig
 from policy.load import build, load_policy
 from policy.runtimes.export import export
-from policy.runtimes.onnx_policy import OnnxPolicy, _next
+from policy.runtimes.onnx_policy import OnnxPolicy
 from tokenizer.tracks.model import TokenizerConfig
 from training import checkpoint
 
@@ -101,17 +100,16 @@ def stages(policy: Acting, seen: Observations) -> dict[str, Callable[[], None]]:
     if isinstance(policy, OnnxPolicy):
         pixels = policy._pixels(images)
         inputs = {"pixels": pixels, "text": policy._prepared(policy.manifest.forward_text, texts, 1)}
-        condition = OrtValue.ortvalue_from_numpy(policy._see.run(None, inputs)[0])
-        empty = policy.empty_cache(1)
+        stretch = policy._see.run(None, inputs)[0]
         return {
             "vision": lambda: policy._see.run(None, inputs),
-            "prefix": lambda: _next(policy._think, condition, empty, causal=False),
+            "prefix": lambda: policy.begin(stretch),
             "decoding": lambda: policy.predict_codes(images, texts),
         }
     model = policy.forward_dynamics
     pixels, text = policy._images(images), policy._instructions(texts, 1)
     with policy._computing():
-        encoded = model.encode(pixels, text)
+        encoded = torch.cat([model.encode(pixels, text), model.sos_token], 1)
 
     def computing(call: Callable[[], object]) -> Callable[[], None]:
         def computed() -> None:
@@ -122,7 +120,7 @@ def stages(policy: Acting, seen: Observations) -> dict[str, Callable[[], None]]:
 
     return {
         "vision": computing(lambda: model.encode(pixels, text)),
-        "prefix": computing(lambda: model.trunk(encoded, model.trunk.make_caches())),
+        "prefix": computing(lambda: model.trunk(encoded, model.trunk.make_caches(), slice(-1, None))),
         "decoding": computing(lambda: policy._predict(pixels, texts)),
     }
 

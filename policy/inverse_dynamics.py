@@ -239,8 +239,8 @@ class InverseDynamics(nn.Module):
             return actions
         return (actions - self.action_low) / (self.action_high - self.action_low) * 2 - 1
 
-    def _actions(self, normalized: Tensor) -> Tensor:
-        """The inverse of ``_normalized``, for what lies in [-1, 1]: a head's actions are brought there first."""
+    def denormalized(self, normalized: Tensor) -> Tensor:
+        """The actions that a head's ``normalized`` ones (..., action_dim) stand for, which are brought to [-1, 1]."""
         normalized = normalized.clamp(-1, 1)
         if self.config.normalize_actions is None:
             return normalized
@@ -252,9 +252,9 @@ class InverseDynamics(nn.Module):
         ``plan``: actions (b, t, action_dim) to go on with, and their weights (b, t) (see ``ActionHead.inpaint``).
         """
         if plan is None:
-            return self._actions(self.head.act(condition, noise))
+            return self.denormalized(self.head.act(condition, noise))
         wanted, weights = plan
-        return self._actions(self.head.inpaint(condition, noise, self._normalized(wanted), weights))
+        return self.denormalized(self.head.inpaint(condition, noise, self._normalized(wanted), weights))
 
     def condition(
         self, image_tokens: Tensor | None, text: Tensor | None, proprio: Tensor | None, codes: Tensor | None
@@ -310,7 +310,7 @@ class InverseDynamics(nn.Module):
         condition, predicted_waypoints = self.encode(images, text, proprio, codes, image_tokens)
         losses, predicted = self.head.losses(condition, self._normalized(actions))
         if self.training or not self.head.num_draws:
-            predicted = self._actions(predicted)
+            predicted = self.denormalized(predicted)
         else:
             predicted = self.act(condition, self.head.noise(len(condition)))
         losses = losses.mean(-1) * self.head.weights  # (b, t)

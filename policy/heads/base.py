@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
+from policy.heads.noise import seeded_noise
 
 
 class ActionHead(nn.Module, ABC):
@@ -52,15 +53,36 @@ class ActionHead(nn.Module, ABC):
         raise UserError("only policies with a flow head go on with planned actions; this one's head is another")
 
     def noise(self, batch: int, seed: int | None = None) -> Tensor:
-        """What ``act`` is to be given, (num_draws, b, t, action_dim).
+        """What ``act`` is to be given, (num_draws, b, t, action_dim); with a ``seed`` that of ``seeded_noise``, else
+        from torch's generator."""
+        if seed is not None:
+            noise = torch.from_numpy(seeded_noise(self.num_draws, batch, self.shape, seed))
+        else:
+            noise = torch.empty(self.num_draws, batch, *self.shape)
+            for draw in noise:
+                draw.normal_()
+        return noise.to(self.weights.device)
 
-        Without a ``seed`` torch's generator draws, for each row by itself. With one all rows are alike, and the same
-        every time: actions then depend on the observation alone, not on the batch that it comes in nor on what was
-        asked before.
+
+class SamplingHead(ActionHead):
+    """A head whose actions come out of noise, in ``num_steps`` steps."""
+
+    num_steps: int
+
+    @abstractmethod
+    def remember(self, condition: Tensor) -> list[Tensor]:
+        """Condition tokens (b, c, dim) -> what all steps attend to."""
+
+    @abstractmethod
+    def step(self, x: Tensor, step: Tensor, fresh: Tensor, memory: list[Tensor]) -> Tensor:
+        """What the step of this number, () from 0 on, makes of ``x`` (b, t, action_dim): the same, with less noise.
+
+        ``fresh`` is the next draw, (b, t, action_dim): after the last one the first again, which a step that would
+        add it twice does not look at. ``memory`` is what ``remember`` gave.
         """
-        rows = batch if seed is None else 1
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
-        noise = torch.empty(self.num_draws, rows, *self.shape)
-        for draw in noise:
-            draw.normal_(generator=generator)
-        return noise.expand(-1, batch, -1, -1).to(self.weights.device)
+
+    def act(self, condition: Tensor, noise: Tensor) -> Tensor:
+        memory, x = self.remember(condition), noise[0]
+        for step in range(self.num_steps):
+            x = self.step(x, torch.tensor(step, device=x.device), noise[(step + 1) % len(noise)], memory)
+        return x

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from policy.heads.base import ActionHead
+from policy.heads.base import SamplingHead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,14 @@ class NoiseNetwork(nn.Module):
         return self.head(self.ln_f(y)).float()
 
 
-class DiffusionHead(ActionHead):
+class DiffusionHead(SamplingHead):
     """``act`` starts from pure noise. ``ddpm`` takes all levels down and adds fresh noise at each, ``ddim`` a few of
     them and adds none. Actions lie in [-1, 1]."""
 
     signal: Tensor
+    """how much of the variance is the actions', at each level"""
+    path: Tensor
+    """the levels that ``act`` goes through, the last of which is 0: no noise"""
 
     def __init__(self, config: DiffusionHeadConfig):
         c = config
@@ -103,10 +106,10 @@ class DiffusionHead(ActionHead):
         self.policy = nn.ModuleDict({"noise_pred_net": NoiseNetwork(c)})  # as published weights call it
         self.register_buffer("signal", signal_shares(c.levels), persistent=False)
         self.freshness = 1.0 if c.sampler == "ddpm" else 0.0
-        steps = c.levels if c.sampler == "ddpm" else c.ddim_steps
-        self.path = torch.linspace(c.levels, 0, steps + 1).round().int().tolist()
-        """the levels that ``act`` goes through, the last of which is 0: no noise"""
-        self.num_draws = steps if c.sampler == "ddpm" else 1
+        self.num_steps = c.levels if c.sampler == "ddpm" else c.ddim_steps
+        path = torch.linspace(c.levels, 0, self.num_steps + 1).round().long()
+        self.register_buffer("path", path, persistent=False)
+        self.num_draws = self.num_steps if c.sampler == "ddpm" else 1
 
     @property
     def network(self) -> NoiseNetwork:
@@ -121,20 +124,17 @@ class DiffusionHead(ActionHead):
         found = network(noisy, level, network.remember(condition))
         return (found - noise).square(), _without(noisy, found, signal).detach()
 
-    def act(self, condition: Tensor, noise: Tensor) -> Tensor:
-        network = self.network
-        memory = network.remember(condition)
-        noisy = noise[0]
-        for step, (level, following) in enumerate(zip(self.path, self.path[1:], strict=False), 1):
-            signal, left = self.signal[level], self.signal[following]
-            found = network(noisy, torch.full((len(noisy),), level - 1, device=noisy.device), memory)
-            actions = _without(noisy, found, signal)
-            found = (noisy - signal.sqrt() * actions) / (1 - signal).sqrt()  # the noise beside the clamped actions
-            fresh = self.freshness * ((1 - left) / (1 - signal) * (1 - signal / left)).sqrt()
-            noisy = left.sqrt() * actions + (1 - left - fresh.square()).clamp(min=0).sqrt() * found
-            if self.freshness and following:
-                noisy = noisy + fresh * noise[step]
-        return noisy
+    def remember(self, condition: Tensor) -> list[Tensor]:
+        return [self.network.remember(condition)]
+
+    def step(self, x: Tensor, step: Tensor, fresh: Tensor, memory: list[Tensor]) -> Tensor:
+        level = self.path[step]
+        signal, left = self.signal[level], self.signal[self.path[step + 1]]
+        found = self.network(x, (level - 1).expand(x.shape[0]), memory[0])
+        actions = _without(x, found, signal)
+        found = (x - signal.sqrt() * actions) / (1 - signal).sqrt()  # the noise beside the clamped actions
+        added = self.freshness * ((1 - left) / (1 - signal) * (1 - signal / left)).sqrt()  # none at the end
+        return left.sqrt() * actions + (1 - left - added.square()).clamp(min=0).sqrt() * found + added * fresh
 
 
 def _without(noisy: Tensor, noise: Tensor, signal: Tensor) -> Tensor:

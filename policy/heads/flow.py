@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from policy.heads.base import ActionHead
+from policy.heads.base import SamplingHead
 from tokenizer.transformer import attend
 
 TIME_WIDTH = 256
@@ -23,7 +23,7 @@ GUIDANCE = 5.0
 overshoot."""
 
 
-Velocity = Callable[[Tensor, float], Tensor]
+Velocity = Callable[[Tensor, Tensor], Tensor]
 """Points (b, t, action_dim) and their time -> which way they go."""
 
 
@@ -135,16 +135,17 @@ class VelocityNetwork(nn.Module):
         half = TIME_WIDTH // 2
         self.register_buffer("frequencies", torch.exp(-torch.arange(half) * log(10000) / (half - 1)), persistent=False)
 
-    def remember(self, condition: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Condition tokens (b, c, dim) -> what ``forward`` attends to, which is the same at all times."""
-        return [block.attn1.remember(condition) for block in self.transformer_blocks]  # type: ignore[operator, union-attr]
+    def remember(self, condition: Tensor) -> list[Tensor]:
+        """Condition tokens (b, c, dim) -> what ``forward`` attends to, which is the same at all times: keys and values
+        (b, heads, c, d) of every block in turn."""
+        return [part for block in self.transformer_blocks for part in block.attn1.remember(condition)]  # type: ignore[operator, union-attr]
 
-    def forward(self, x: Tensor, time: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, memory: list[Tensor]) -> Tensor:
         """(b, t, action_dim), times (b,) in [0, 1], ``memory`` -> velocities (b, t, action_dim) float32"""
         angles = time.unsqueeze(1) * self.frequencies
         time = self.timestep_encoder["timestep_embedder"](torch.cat([angles.cos(), angles.sin()], 1))
         x = self.proj_in(x)
-        for block, (keys, values) in zip(self.transformer_blocks, memory, strict=True):
+        for block, keys, values in zip(self.transformer_blocks, memory[::2], memory[1::2], strict=True):
             x = block(x, time, keys, values)
         shift, scale = self.proj_out_1(F.silu(time)).unsqueeze(1).chunk(2, -1)
         return self.proj_out_2(_norm(x, 1e-6) * (1 + scale) + shift).float()
@@ -154,7 +155,7 @@ def _norm(x: Tensor, eps: float = 1e-5) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=eps)
 
 
-class FlowHead(ActionHead):
+class FlowHead(SamplingHead):
     """``act`` follows the velocity from one normal draw, at time 0, to actions, at time 1. Nothing bounds them."""
 
     num_draws = 1
@@ -164,7 +165,7 @@ class FlowHead(ActionHead):
         c = config
         super().__init__(c.horizon, c.action_dim)
         self.policy = nn.ModuleDict({"net": VelocityNetwork(c)})  # as published weights call it
-        self.steps, self.solver = c.steps, c.solver
+        self.num_steps, self.solver = c.steps, c.solver
 
     @property
     def network(self) -> VelocityNetwork:
@@ -179,40 +180,41 @@ class FlowHead(ActionHead):
         velocity = network(x, time, network.remember(condition))
         return (velocity - (actions - noise)).square(), (x + (1 - part) * velocity).detach()
 
-    def act(self, condition: Tensor, noise: Tensor) -> Tensor:
-        return self._solve(self._velocity(condition), noise[0])
+    def remember(self, condition: Tensor) -> list[Tensor]:
+        return self.network.remember(condition)
+
+    def step(self, x: Tensor, step: Tensor, fresh: Tensor, memory: list[Tensor]) -> Tensor:
+        return self._along(lambda x, time: self.network(x, time, memory), x, step)
 
     def inpaint(self, condition: Tensor, noise: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
         """See ``ActionHead``. At each step what the velocity would end at is compared with ``actions``, and the
         difference, by its weight, pulls back through the network (Black, Galliker and Levine, 2025, equations 2 to 4).
         """
-        most = min(GUIDANCE, self.steps)
+        most = min(GUIDANCE, self.num_steps)
         with torch.inference_mode(False), torch.enable_grad():  # of copies: what inference mode made has no gradients
-            velocity = self._velocity(condition.clone())
+            memory = self.remember(condition.clone())
             wanted, weights = actions.clone(), weights.clone().unsqueeze(-1)
 
-            def guided(x: Tensor, time: float) -> Tensor:
+            def guided(x: Tensor, time: Tensor) -> Tensor:
                 x = x.detach().requires_grad_()
-                moving = velocity(x, time)
-                end = x + (1 - time) * moving
+                moving = self.network(x, time, memory)
+                end = x + (1 - time[:, None, None]) * moving
                 (pull,) = torch.autograd.grad(end, x, (weights * (wanted - end)).detach())
-                left = time * (1 - time)
-                strength = most if left <= 0 else min(most, (time**2 + (1 - time) ** 2) / left)
+                now = float(time[0])
+                left = now * (1 - now)
+                strength = most if left <= 0 else min(most, (now**2 + (1 - now) ** 2) / left)
                 return (moving + strength * pull).detach()
 
-            return self._solve(guided, noise[0].clone())
+            x = noise[0].clone()
+            for step in range(self.num_steps):
+                x = self._along(guided, x, torch.tensor(step, device=x.device))
+            return x
 
-    def _velocity(self, condition: Tensor) -> Velocity:
-        memory = self.network.remember(condition)
-        return lambda x, time: self.network(x, torch.full((len(x),), time, device=x.device), memory)
-
-    def _solve(self, velocity: Velocity, x: Tensor) -> Tensor:
-        """Where ``velocity`` takes noise (b, t, action_dim)."""
-        length = 1 / self.steps
-        for step in range(self.steps):
-            time = step * length
-            moving = velocity(x, time)
-            if self.solver == "midpoint":
-                moving = velocity(x + length / 2 * moving, time + length / 2)
-            x = x + length * moving
-        return x
+    def _along(self, velocity: Velocity, x: Tensor, step: Tensor) -> Tensor:
+        """Where ``velocity`` takes points (b, t, action_dim) in the step of this number, ()."""
+        length = 1 / self.num_steps
+        time = (step * length).expand(x.shape[0])
+        moving = velocity(x, time)
+        if self.solver == "midpoint":
+            moving = velocity(x + length / 2 * moving, time + length / 2)
+        return x + length * moving

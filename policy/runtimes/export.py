@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from policy.amplify import Amplify
-from policy.heads.gaussian import GaussianHead
+from policy.heads.base import SamplingHead
 from policy.interface import Text
 from policy.runtimes import graphs, manifest
 from policy.runtimes.manifest import Manifest, TextInput, graph_path
@@ -46,7 +46,6 @@ def export(policy: Amplify, folder: Path, precision: Precision = "fp32") -> Mani
     Raises:
         UserError: a part of it cannot be exported, or what was exported computes something else.
     """
-    _check(policy)
     if folder.exists() and any(folder.iterdir()):
         manifest.read(folder)  # nothing else is overwritten
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -110,12 +109,6 @@ def _instructions(policy: Amplify, rng: np.random.Generator) -> Text:
     return [known[i % len(known)] for i in range(SAMPLES)]
 
 
-def _check(policy: Amplify) -> None:
-    head = policy.inverse_dynamics.head
-    if not isinstance(head, GaussianHead):
-        raise UserError(f"the {policy.inverse_dynamics.config.type} head is not exported yet; only gaussian is")
-
-
 def _soft(policy: Amplify) -> bool:
     return policy.forward_dynamics.config.codes == "soft"
 
@@ -138,6 +131,7 @@ def _manifest(policy: Amplify, precision: Precision, measured: dict[str, float])
         views=policy.views,
         image_size=policy.image_size,
         action_horizon=policy.action_horizon,
+        action_dim=inverse.config.action_dim,
         proprio_dim=inverse.config.proprio_dim,
         num_tracks=tokenizer.num_tracks,
         num_codes=policy.forward_dynamics.num_codes,
@@ -146,6 +140,8 @@ def _manifest(policy: Amplify, precision: Precision, measured: dict[str, float])
         share_vision_encoder=policy.share_vision_encoder,
         soft_codes=_soft(policy),
         inverse_sees=inverse.vision_encoder is not None,
+        head_steps=inverse.head.num_steps if isinstance(inverse.head, SamplingHead) else 0,
+        head_draws=inverse.head.num_draws,
         precision=precision,
         description=policy.describe(),
         instructions=tuple(policy.known_instructions.embeddings),
@@ -154,7 +150,7 @@ def _manifest(policy: Amplify, precision: Precision, measured: dict[str, float])
 
 
 def _write_graphs(policy: Amplify, folder: Path) -> None:
-    """The four graphs in float32, traced with two observations whose images are of another size than the policy's."""
+    """The graphs in float32, traced with two observations whose images are of another size than the policy's."""
     forward, inverse, tokenizer = policy.forward_dynamics, policy.inverse_dynamics, policy.motion_tokenizer.config
     batch, beyond = 2, 32
     pixels = torch.rand(batch, len(policy.views), *(side + beyond for side in policy.image_size), 3)
@@ -162,7 +158,7 @@ def _write_graphs(policy: Amplify, folder: Path) -> None:
     each, size = {0: torch.export.Dim("batch")}, {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     see = graphs.See(policy)
     with torch.no_grad():
-        condition, _, tokens, *_ = see(pixels, text[0])
+        stretch, tokens, *_ = see(pixels, text[0])
     seen = None if inverse.vision_encoder is None else tokens if policy.share_vision_encoder else pixels
     proprio = torch.zeros(batch, inverse.config.proprio_dim)
     codes = torch.rand(batch, forward.num_codes, tokenizer.hidden_dim)
@@ -170,22 +166,21 @@ def _write_graphs(policy: Amplify, folder: Path) -> None:
     cache = [torch.rand(batch, forward.config.num_heads, 5, head_width) for _ in range(2 * forward.config.num_layers)]
     cache_names = [f"{part}_{i}" for i in range(forward.config.num_layers) for part in ("keys", "values")]
     longest = forward.trunk.length - 2  # the exporter takes for granted that neither is less than 2
-    stretch = each | {1: torch.export.Dim("stretch", max=longest)}
-    past = each | {2: torch.export.Dim("past", max=longest)}
     start = torch.rand(batch, len(policy.views), 1, tokenizer.num_tracks, 2)
     write = _Writer(folder)
     seen_by_see = {"pixels": (pixels, each | size), "text": (text[0], each)}
-    write("see", see, seen_by_see, ["condition", "start", "tokens", *(["codes"] if _soft(policy) else [])])
+    write("see", see, seen_by_see, ["stretch", "tokens", *(["codes"] if _soft(policy) else [])])
     write(
         "think",
         graphs.Think(policy),
         {
-            "stretch": (condition, stretch),
-            "causal": (torch.tensor(False), {}),
-            "cache": (cache, [past] * len(cache)),
+            "stretch": (stretch, each | {1: torch.export.Dim("places", max=longest)}),
+            "condition": (torch.tensor(3), {}),
+            "asked": (torch.arange(3), {0: torch.export.Dim("asked", max=longest)}),
+            "cache": (cache, [each | {2: torch.export.Dim("past", max=longest)}] * len(cache)),
         },
-        ["index", "code", *(f"next_{name}" for name in cache_names)],
-        ["stretch", "causal", *cache_names],
+        ["code_index", "code_vector", *(f"next_{name}" for name in cache_names)],
+        ["stretch", "condition", "asked", *cache_names],
     )
     looks = each if seen is None or policy.share_vision_encoder else each | size
     observed: dict[str, tuple[Any, Any]] = {
@@ -194,7 +189,22 @@ def _write_graphs(policy: Amplify, folder: Path) -> None:
         "proprio": (proprio, each),
         "codes": (codes, each),
     }
-    write("act", graphs.Act(policy), observed, ["actions"])
+    act = graphs.Act(policy)
+    if isinstance(inverse.head, SamplingHead):
+        with torch.no_grad():
+            memory = act(*(example for example, _ in observed.values()))
+        names = [f"memory_{i}" for i in range(len(memory))]
+        write("act", act, observed, names)
+        x, fresh = torch.rand(2, batch, policy.action_horizon, inverse.config.action_dim)  # one tensor is one input
+        refined: dict[str, tuple[Any, Any]] = {
+            "x": (x, each),
+            "step": (torch.tensor(0), {}),
+            "fresh": (fresh, each),
+            "memory": (memory, [each] * len(memory)),
+        }
+        write("refine", graphs.Refine(policy), refined, ["next_x", "actions"], ["x", "step", "fresh", *names])
+    else:
+        write("act", act, observed, ["actions"])
     write("follow", graphs.Follow(policy), {"codes": (codes, each), "start": (start, each)}, ["points"])
 
 
@@ -258,7 +268,7 @@ def _quantize(folder: Path) -> None:
     """
     draft = graph_path(folder, "draft")
     shutil.copy(graph_path(folder, "think"), draft)
-    for path in (draft, graph_path(folder, "act")):
+    for path in (draft, *(path for name in ("act", "refine") if (path := graph_path(folder, name)).exists())):
         graph = onnx.load(path).graph
         large = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2 and min(tensor.dims) >= LARGE}
         chosen = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in large]

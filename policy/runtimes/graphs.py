@@ -1,9 +1,9 @@
-"""A policy cut into the four parts that are exported, each a function of tensors without branches.
+"""A policy cut into the parts that are exported, each a function of tensors without branches.
 
 ``See``: images and an instruction -> what forward dynamics starts from. ``Think``: one stretch of its sequence -> the
 codes; called once for the images and the instruction, then for each code, or several that were guessed, with the keys
-and values of what came before. ``Act``: the observation and the codes -> actions. ``Follow``: codes and first points ->
-where these go.
+and values of what came before. ``Act``: the observation and the codes -> actions; or, where the head samples, what it
+attends to, with which ``Refine`` is called for each of its steps. ``Follow``: codes and first points -> where these go.
 """
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from policy.amplify import Amplify
 from policy.condition_tokens import given
+from policy.heads.base import SamplingHead
 from policy.text import WordsEncoder
 
 
@@ -27,7 +28,7 @@ def _resized(pixels: Tensor, size: int) -> Tensor:
 
 
 class See(nn.Module):
-    """Pixels (b, v, h, w, 3) in [0, 1], prepared text -> condition (b, c, dim), start token (b, 1, dim), image tokens
+    """Pixels (b, v, h, w, 3) in [0, 1], prepared text -> condition and start token (b, c + 1, dim), image tokens
     (b, v, t, e); and, where the mean of all codes is acted on, that (b, s, dim), so that ``Think`` is not needed."""
 
     def __init__(self, policy: Amplify):
@@ -40,7 +41,7 @@ class See(nn.Module):
         start = self.model.sos_token.expand(pixels.shape[0], -1, -1)
         condition = self.model.condition(tokens, features)
         soft = self.model.config.codes == "soft"
-        return (condition, start, tokens, *([self.model.act(condition)] if soft else []))
+        return (torch.cat([condition, start], 1), tokens, *([self.model.act(condition)] if soft else []))
 
 
 class _Grown:
@@ -55,40 +56,41 @@ class _Grown:
 
 
 class Think(nn.Module):
-    """The next stretch (b, n, dim) of forward dynamics' sequence, and a cache -> the code after each of its places
-    (b, n), the codes' vectors (b, n, dim), the cache with the stretch appended.
+    """The next stretch (b, n, dim) of forward dynamics' sequence, and a cache -> the code after each of the places that
+    are ``asked`` (m,) int64, as (b, m), the codes' vectors (b, m, dim), the cache with the stretch appended.
 
-    A cache is (b, heads, t, d) keys and values of every layer in turn. All of a stretch sees what came before; where
-    ``causal`` () bool, each place sees of the stretch itself and what is before it, else all of it: the condition is
-    one stretch that sees itself, codes are not.
+    A cache is (b, heads, t, d) keys and values of every layer in turn. All of a stretch sees what came before; of the
+    stretch itself each place sees the first ``condition`` () int64 places, itself, and what is before it.
     """
 
     def __init__(self, policy: Amplify):
         super().__init__()
         self.model = policy.forward_dynamics
 
-    def forward(self, stretch: Tensor, causal: Tensor, cache: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def forward(
+        self, stretch: Tensor, condition: Tensor, asked: Tensor, cache: list[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         trunk, grown = self.model.trunk, [_Grown(*pair) for pair in zip(cache[::2], cache[1::2], strict=True)]
         x = trunk.embed(stretch, cache[0].shape[2])
         places = torch.arange(stretch.shape[1])
-        within = (places[:, None] >= places) | ~causal
+        within = (places[:, None] >= places) | (places < condition)
         mask = torch.cat([within.new_ones(stretch.shape[1], cache[0].shape[2]), within], 1)
-        for block, layer in zip(trunk.transformer.h, grown, strict=True):
-            x = block(x, mask, layer)
-        index = self.model.unembed.likeliest(self.model.unembed(trunk.transformer.ln_f(x)))
+        index = self.model.unembed.likeliest(self.model.unembed(trunk.layers_on(x, mask, grown, asked)))
         codes = self.model.quantize.indices_to_codes(index)
         return index, codes, [part for layer in grown for part in (layer.keys, layer.values)]
 
 
 class Act(nn.Module):
     """Pixels (b, v, h, w, 3), or image tokens where forward dynamics' are shared; prepared text where it is read;
-    proprioception (b, 9); codes (b, s, dim) -> actions (b, t, 7) in [-1, 1]."""
+    proprioception (b, 9); codes (b, s, dim) -> actions (b, t, 7) in [-1, 1], or what ``Refine`` attends to."""
 
     def __init__(self, policy: Amplify):
         super().__init__()
         self.model, self.shared = policy.inverse_dynamics, policy.share_vision_encoder
 
-    def forward(self, seen: Tensor | None, text: Tensor | None, proprio: Tensor, codes: Tensor) -> Tensor:
+    def forward(
+        self, seen: Tensor | None, text: Tensor | None, proprio: Tensor, codes: Tensor
+    ) -> Tensor | list[Tensor]:
         model = self.model
         features = None if model.text_encoder is None else _text_features(model.text_encoder, given(text, "text"))
         if model.vision_encoder is None or self.shared:
@@ -97,7 +99,24 @@ class Act(nn.Module):
             pixels = _resized(given(seen, "images"), model.config.vision_encoder.image_size)
             tokens = model.vision_encoder(pixels, features)
         condition, _ = model.condition(tokens, features, proprio, codes)
-        return model.act(condition, condition.new_empty(0))  # the head that is exported draws nothing
+        if isinstance(model.head, SamplingHead):
+            return model.head.remember(condition)
+        return model.act(condition, condition.new_empty(0))  # such a head draws nothing
+
+
+class Refine(nn.Module):
+    """``x`` (b, t, 7), at first noise; the number of a step () int64; fresh noise (b, t, 7); what ``Act`` gave -> ``x``
+    after this step, and the actions (b, t, 7) that it is."""
+
+    def __init__(self, policy: Amplify):
+        super().__init__()
+        self.model = policy.inverse_dynamics
+
+    def forward(self, x: Tensor, step: Tensor, fresh: Tensor, memory: list[Tensor]) -> tuple[Tensor, Tensor]:
+        head = self.model.head
+        assert isinstance(head, SamplingHead)
+        x = head.step(x, step, fresh, memory)
+        return x, self.model.denormalized(x)
 
 
 class Follow(nn.Module):

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.files import replacing
 
-FORMAT_VERSION = 1
-GRAPHS = ("see", "think", "act", "follow")
-"""Names of the graphs, see ``policy.runtimes.graphs``; with int8 also draft, a rounded think."""
+FORMAT_VERSION = 2
 _MANIFEST, _EMBEDDINGS = "policy.json", "instructions.npy"
 
 
@@ -33,6 +31,7 @@ class Manifest:
     views: tuple[str, ...]
     image_size: tuple[int, int]
     action_horizon: int
+    action_dim: int
     proprio_dim: int
     num_tracks: int
     num_codes: int
@@ -44,6 +43,10 @@ class Manifest:
     """whether the mean of all codes is acted on, which the first graph gives"""
     inverse_sees: bool
     """whether inverse dynamics looks at images"""
+    head_steps: int
+    """in which the action head makes actions of noise; 0 of one that does not sample"""
+    head_draws: int
+    """how many normal draws of an action chunk the head needs for that"""
     precision: str
     description: dict[str, Any]
     """what ``describe`` of the policy says"""
@@ -51,6 +54,13 @@ class Manifest:
     """those whose embeddings it carries"""
     measured: dict[str, float] = field(default_factory=dict)
     """how far its results were from torch's when it was exported"""
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Names of its graphs, see ``policy.runtimes.graphs``; with int8 also draft, a rounded think."""
+        refine = ("refine",) if self.head_steps else ()
+        draft = ("draft",) if self.precision == "int8" else ()
+        return ("see", "think", "act", "follow", *refine, *draft)
 
 
 def graph_path(folder: Path, name: str) -> Path:
@@ -93,7 +103,6 @@ def read(folder: Path) -> tuple[Manifest, dict[str, NDArray[np.float32]]]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder} is damaged ({error}); export the policy again") from None
-    graphs = (*GRAPHS, "draft") if manifest.precision == "int8" else GRAPHS
-    if missing := [name for name in graphs if not graph_path(folder, name).is_file()]:
+    if missing := [name for name in manifest.graphs if not graph_path(folder, name).is_file()]:
         raise UserError(f"{folder} lacks {graph_path(folder, missing[0]).name}; export the policy again")
     return manifest, embeddings

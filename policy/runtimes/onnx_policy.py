@@ -1,6 +1,7 @@
 """An exported policy, computed by ONNX Runtime: numpy in, numpy out, no torch anywhere."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession, OrtValue
 
 from common.errors import UserError
+from policy.heads.noise import seeded_noise
 from policy.interface import Array, Text
 from policy.known_instructions import KnownInstructions
 from policy.observation import checked_images, checked_instructions, checked_proprio, checked_queries
@@ -24,7 +26,8 @@ class OnnxPolicy:
     """The policy in ``folder``. Implements ``policy.interface``; may be called from many threads.
 
     ``threads`` are those of one call; by default all cores but one. ``blank_codes``: inverse dynamics gets zeros
-    instead of codes.
+    instead of codes. ``sampling_seed``: of the noise that diffusion and flow heads start from, the same for every
+    observation; with None it is drawn anew each time.
 
     Raises:
         UserError: there is no exported policy, or it is damaged.
@@ -34,6 +37,7 @@ class OnnxPolicy:
         self.folder = Path(folder)
         self.manifest, embeddings = read(self.folder)
         self.blank_codes = False
+        self.sampling_seed: int | None = 0
         self._known = KnownInstructions(embeddings)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 1) - 1)
@@ -43,8 +47,9 @@ class OnnxPolicy:
         self._see, self._think, self._act, self._follow = (
             self._open(name, options) for name in ("see", "think", "act", "follow")
         )
-        self._draft = self._open("draft", options) if self.manifest.precision == "int8" else None
-        _, _, *self._cache = self._think.get_inputs()
+        self._draft = self._open("draft", options) if "draft" in self.manifest.graphs else None
+        self._refine = self._open("refine", options) if "refine" in self.manifest.graphs else None
+        _, _, _, *self._cache = self._think.get_inputs()
 
     def _open(self, name: str, options: onnxruntime.SessionOptions) -> InferenceSession:
         path = graph_path(self.folder, name)
@@ -70,7 +75,7 @@ class OnnxPolicy:
         """Images (b, v, h, w, 3), proprioception (b, 9), b instructions -> actions (b, horizon, 7) in [-1, 1]."""
         pixels = self._pixels(images)
         if self.manifest.soft_codes:
-            _, _, tokens, codes = self._look(pixels, text)
+            _, tokens, codes = self._look(pixels, text)
         else:
             tokens, _, codes = self._predict(pixels, text)
         inputs = {
@@ -81,9 +86,19 @@ class OnnxPolicy:
             inputs["seen"] = tokens if self.manifest.share_vision_encoder else pixels
         if self.manifest.inverse_text is not None:
             inputs["text"] = self._prepared(self.manifest.inverse_text, text, len(pixels))
-        # which of its inputs a graph has no use for is known to itself
-        used = {item.name for item in self._act.get_inputs()}
-        return self._act.run(None, {name: value for name, value in inputs.items() if name in used})[0]
+        made = _run(self._act, inputs)
+        return made[0] if self._refine is None else self._refined(self._refine, made, len(pixels))
+
+    def _refined(self, refine: InferenceSession, memory: list[NDArray[np.float32]], batch: int) -> NDArray[np.float32]:
+        """What a head that samples attends to -> actions (b, t, 7); the loop is that of ``SamplingHead.act``."""
+        described = self.manifest
+        shape = (described.action_horizon, described.action_dim)
+        noise = seeded_noise(described.head_draws, batch, shape, self.sampling_seed)
+        actions = x = noise[0]
+        for step in range(described.head_steps):
+            given = {"x": x, "step": np.array(step), "fresh": noise[(step + 1) % len(noise)]}
+            x, actions = _run(refine, given | {f"memory_{i}": part for i, part in enumerate(memory)})
+        return actions
 
     def predict_codes(self, images: Array, text: Text) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Images (b, v, h, w, 3), b instructions -> indices (b, codes), code vectors (b, codes, hidden)."""
@@ -123,32 +138,33 @@ class OnnxPolicy:
         self, pixels: NDArray[np.float32], text: Text
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
         """Pixels (b, v, h, w, 3) -> image tokens (b, v, t, e), indices (b, codes), code vectors (b, codes, dim)."""
-        condition, start, tokens = self._look(pixels, text)[:3]
-        cache = self.empty_cache(len(pixels))
-        _, _, cache = _next(self._think, OrtValue.ortvalue_from_numpy(condition), cache, causal=False)
-        return tokens, *self._decode(OrtValue.ortvalue_from_numpy(start), cache)
+        stretch, tokens = self._look(pixels, text)[:2]
+        return tokens, *self._decode(*self.begin(stretch))
+
+    def begin(self, stretch: NDArray[np.float32]) -> tuple[OrtValue, OrtValue, _Cache]:
+        """Condition and start token (b, c + 1, dim) -> the first code (b, 1), its vector (b, 1, dim), the cache."""
+        heads, width = self._cache[0].shape[1::2]
+        empty = OrtValue.ortvalue_from_numpy(np.empty((len(stretch), heads, 0, width), np.float32))
+        condition = stretch.shape[1] - 1
+        places = OrtValue.ortvalue_from_numpy(stretch)
+        return _next(self._think, places, [empty] * len(self._cache), condition, asked=range(condition, condition + 1))
 
     def _look(self, pixels: NDArray[np.float32], text: Text) -> list[NDArray[np.float32]]:
-        """Pixels (b, v, h, w, 3) -> condition (b, c, dim), start token (b, 1, dim), image tokens (b, v, t, e); and the
-        mean of all codes (b, codes, dim) where that is acted on."""
+        """Pixels (b, v, h, w, 3) -> condition and start token (b, c + 1, dim), image tokens (b, v, t, e); and the mean
+        of all codes (b, codes, dim) where that is acted on."""
         prepared = self._prepared(self.manifest.forward_text, text, len(pixels))
         return self._see.run(None, {"pixels": pixels, "text": prepared})
 
-    def empty_cache(self, batch: int) -> _Cache:
-        """That of a sequence that has not begun."""
-        heads, width = self._cache[0].shape[1::2]
-        empty = np.empty((batch, heads, 0, width), np.float32)
-        return [OrtValue.ortvalue_from_numpy(empty) for _ in self._cache]
-
-    def _decode(self, new: OrtValue, cache: _Cache) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The start token (b, 1, dim) and the cache of the condition -> indices (b, codes), code vectors.
+    def _decode(self, first: OrtValue, new: OrtValue, cache: _Cache) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The first code (b, 1), its vector (b, 1, dim) and the cache of what is before it -> indices (b, codes), code
+        vectors (b, codes, dim).
 
         A draft makes guesses of all codes to come, one after the other. The exact model then tells for all of them at
         once what it would have said: right are its answers up to the first that differs from the guess, and that one
         too (speculative decoding, Leviathan et al., 2023, here without chance). So the codes are the exact model's.
         """
-        indices: list[NDArray[np.int64]] = []
-        codes: list[NDArray[np.float32]] = []
+        indices: list[NDArray[np.int64]] = [first.numpy()]
+        codes: list[NDArray[np.float32]] = [new.numpy()]
         while (left := self.manifest.num_codes - sum(part.shape[1] for part in indices)) > 0:
             stretch, guesses = self._guess(new, cache, left - 1)
             index, code, longer = _next(self._think, stretch, cache)
@@ -174,13 +190,21 @@ class OnnxPolicy:
         return OrtValue.ortvalue_from_numpy(stretch), np.concatenate(indices, 1)
 
 
+def _run(session: InferenceSession, inputs: Mapping[str, Array]) -> list[NDArray[np.float32]]:
+    """What ``session`` makes of those of the ``inputs`` that it has a use for, which it knows itself."""
+    used = {item.name for item in session.get_inputs()}
+    return session.run(None, {name: value for name, value in inputs.items() if name in used})
+
+
 def _next(
-    session: InferenceSession, stretch: OrtValue, cache: _Cache, causal: bool = True
+    session: InferenceSession, stretch: OrtValue, cache: _Cache, condition: int = 0, asked: range | None = None
 ) -> tuple[OrtValue, OrtValue, _Cache]:
-    """One call of think, or its draft: see ``policy.runtimes.graphs.Think``."""
+    """One call of think, or its draft: see ``policy.runtimes.graphs.Think``. All places are asked by default."""
+    places = np.array(range(stretch.shape()[1]) if asked is None else asked, np.int64)
+    numbers = (OrtValue.ortvalue_from_numpy(value) for value in (np.array(condition), places))
     names = (item.name for item in session.get_inputs())
-    flag = OrtValue.ortvalue_from_numpy(np.array(causal))
-    index, code, *longer = session.run_with_ort_values(None, dict(zip(names, (stretch, flag, *cache), strict=True)))
+    inputs = dict(zip(names, (stretch, *numbers, *cache), strict=True))
+    index, code, *longer = session.run_with_ort_values(None, inputs)
     return index, code, longer
 
 

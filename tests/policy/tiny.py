@@ -27,10 +27,11 @@ def make_policy(
     text: str = "words",
     forward: Mapping[str, Any] | None = None,
     inverse: Mapping[str, Any] | None = None,
+    film: bool = True,
     **options: Any,
 ) -> Amplify:
     """A policy with random weights; ``text`` names its text encoder, words or preprocessed; ``forward`` and ``inverse``
-    are options of the dynamics."""
+    are options of these models, ``film`` whether their vision encoders read the instruction."""
     torch.manual_seed(0)
     tokenizer = TokenizerConfig(
         num_tracks=TRACKS,
@@ -40,10 +41,11 @@ def make_policy(
         codebook_size=64,
         decoder_mlp_hidden_dim=16,
     )
-    vision = VisionConfig("small", SIZE, embed_dim=16, channels=(8, 8), keypoints=4)
+    vision = VisionConfig("small", SIZE, embed_dim=16, channels=(8, 8), keypoints=4, film=film)
     encoders = {"vision_encoder": vision, "text_encoder": TextConfig(text, buckets=64, width=16)}  # type: ignore[arg-type]
-    acting = InverseConfig(num_layers=1, num_heads=2, cond_on_text=True, **encoders, **(inverse or {}))
-    return Amplify(tokenizer, ForwardConfig(1, 2, **encoders, **(forward or {})), acting, **options)
+    of_forward = ForwardConfig(1, 2, **encoders, **(forward or {}))
+    of_inverse = InverseConfig(num_layers=1, num_heads=2, cond_on_text=True, **encoders, **(inverse or {}))
+    return Amplify(tokenizer, of_forward, of_inverse, **options)
 
 
 def make_data(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +66,40 @@ def test_an_export_computes_what_torch_computes(bundle: Path, exported: Path, si
     np.testing.assert_allclose(ours.act(images, proprio, TEXT), theirs.act(images, proprio, TEXT), atol=1e-4)
 
 
-def test_means_of_codes_and_digits_of_codes_are_exported_too(tmp_path: Path) -> None:
-    bundle = tmp_path / "soft.safetensors"
-    save_bundle(make_policy(name="soft", forward={"code_head": "levels", "codes": "soft"}), bundle)
+@pytest.mark.parametrize(
+    ("forward", "inverse"),
+    [
+        pytest.param(
+            {"code_head": "levels", "codes": "soft"},
+            {"type": "diffusion", "diffusion_steps": 10},
+            id="diffusion, of means of codes",
+        ),
+        pytest.param(
+            {},
+            {"type": "flow", "flow_matching_steps": 5, "normalize_actions": "min_max"},
+            id="flow",
+            marks=pytest.mark.slow,  # the exporter takes its time
+        ),
+    ],
+)
+def test_heads_that_sample_are_exported_too(
+    tmp_path: Path, forward: dict[str, object], inverse: dict[str, object]
+) -> None:
+    bundle = tmp_path / "sampling.safetensors"
+    save_bundle(make_policy(forward=forward, inverse=inverse, film=False, share_vision_encoder=True), bundle)
     export.main([str(bundle)])
     policy, exported = load_policy(bundle), OnnxPolicy(bundle.with_suffix(".onnx"))
     images, proprio = observation(3)
     np.testing.assert_array_equal(policy.predict_codes(images, TEXT)[0], exported.predict_codes(images, TEXT)[0])
-    np.testing.assert_allclose(policy.act(images, proprio, TEXT), exported.act(images, proprio, TEXT), atol=1e-4)
+    acted = [exported.act(images, proprio, TEXT)]
+    np.testing.assert_allclose(policy.act(images, proprio, TEXT), acted[0], atol=1e-4)
+    policy.sampling_seed = exported.sampling_seed = 1
+    acted.append(exported.act(images, proprio, TEXT))
+    np.testing.assert_allclose(policy.act(images, proprio, TEXT), acted[1], atol=1e-4)
+    exported.sampling_seed = None
+    acted += [exported.act(images, proprio, TEXT) for _ in range(2)]
+    for one, other in combinations(acted, 2):
+        assert np.abs(one - other).max() > 0.1
 
 
 def test_a_wrong_draft_changes_no_code(exported: Path) -> None:
