@@ -15,7 +15,7 @@ import zmq
 from common.cli import CommandParser, run
 from common.errors import UserError
 from robot_bridge.actions import openings
-from robot_bridge.config import GripperConfig, read_robot
+from robot_bridge.config import GripperConfig, RobotConfig, read_robot
 from robot_bridge.drivers.protocol import STATE_TOPIC, RobotState, Target, pack_target, unpack_state
 from robot_bridge.drivers.reception import TARGET_TIMEOUT
 
@@ -67,6 +67,20 @@ class Probe:
         self.away = self.home + np.eye(dof)[joint] * reach * per_radian
         self.openings = openings(grippers, self.newest.fingers)
         self.session, self.sequence = secrets.randbits(53), 0
+
+    @classmethod
+    def to(cls, config: RobotConfig, joint: int | None, reach: float) -> "Probe":
+        """At the robot of a ``robot.yaml``; ``joint`` None is the last that the model has, ``reach`` is in rad.
+
+        Raises:
+            UserError: the robot has no such joint.
+        """
+        joint_map = config.joint_map
+        joint = int(joint_map.index[joint_map.present][-1]) if joint is None else joint
+        if not 0 <= joint < joint_map.real_dof:
+            raise UserError(f"--joint must be 0 to {joint_map.real_dof - 1}")
+        addresses = config.state_address, config.target_address
+        return cls(*addresses, joint_map.real_dof, joint, reach, joint_map.per_radian, config.grippers)
 
     @property
     def newest(self) -> RobotState:
@@ -315,12 +329,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--reach", type=float, default=0.1, help="how far it is moved, rad (default 0.1)")
     arguments = parser.parse_args(argv)
     config = read_robot(arguments.robot)
-    joint_map = config.joint_map
-    joint = joint_map.real_dof - 1 if arguments.joint is None else arguments.joint
-    if not 0 <= joint < joint_map.real_dof:
-        raise UserError(f"--joint must be 0 to {joint_map.real_dof - 1}")
-    addresses = config.state_address, config.target_address
-    probe = Probe(*addresses, joint_map.real_dof, joint, arguments.reach, joint_map.per_radian, config.grippers)
+    probe = Probe.to(config, arguments.joint, arguments.reach)
     try:
         findings = check_driver(probe)
     finally:

@@ -28,7 +28,7 @@ BRAKING = 5.0
 """Rad/s^2, of joints and of servoStop."""
 LOOKAHEAD, GAIN = 0.05, 500.0
 """Seconds (0.03 to 0.2) and gain (100 to 2000) of servoJ: smoothing and stiffness."""
-WATCHDOG = 10.0
+WATCHDOG = 4.0
 """Hz below which the controller ends the control program and brakes: this process, its PC or the cable is gone."""
 SILENCE = 0.1
 """Seconds after which an arm whose clock stands still is out of reach."""
