@@ -31,6 +31,8 @@ JUMP, JUMP_PER_METRE = 0.5, 5.0
 """And no joint (rad) is further than that, and so much more per metre of the way, from where the search began."""
 PULL = 0.05
 """m that a wish for the hand is moved into the box at a time: an arm that is far outside comes back step by step."""
+HALVINGS = 8
+"""Of the way to a wish beyond a wall, to find where the wall is."""
 
 
 class Mode(Enum):
@@ -271,13 +273,31 @@ class SafetyFilter:
         near = np.clip(wish.near, self._motion.lower[own], self._motion.upper[own])
         return self._joints_at(number, HandPose(allowed, wish.rotation, near))
 
-    def _keep(self, number: int, joints: np.ndarray) -> np.ndarray | None:
-        """An arm's joints where their hand is inside the box, else those for the nearest place inside."""
+    def _keep(self, number: int, joints: np.ndarray) -> np.ndarray:
+        """An arm's joints where their hand is inside the box, else those for the nearest place inside.
+
+        Where the arm cannot bring its hand there as it is turned, as one of five joints seldom can, it goes on as it
+        was told up to the wall: it need not stand, nor hold up another arm.
+        """
         position, rotation = self._limbs[number].body.pose(joints)
         allowed = self._workspaces[number].nearest(position, rotation)
         if not self._note("workspace", allowed, position):
             return joints
-        return self._joints_at(number, HandPose(allowed, rotation, joints))
+        nearest = self._joints_at(number, HandPose(allowed, rotation, joints))
+        return self._up_to_the_wall(number, joints) if nearest is None else nearest
+
+    def _up_to_the_wall(self, number: int, joints: np.ndarray) -> np.ndarray:
+        """How far from the last command towards ``joints`` an arm's hand stays inside the box."""
+        limb, workspace = self._limbs[number], self._workspaces[number]
+        here, inside, outside = self._motion.position[limb.joints], 0.0, 1.0
+        for _ in range(HALVINGS):
+            part = (inside + outside) / 2
+            position, rotation = limb.body.pose(here + part * (joints - here))
+            if np.abs(workspace.nearest(position, rotation) - position).max() <= TOLERANCE:
+                inside = part
+            else:
+                outside = part
+        return here + inside * (joints - here)
 
     def _joints_at(self, number: int, pose: HandPose) -> np.ndarray | None:
         """What inverse kinematics says, if forward kinematics confirms it; else None."""

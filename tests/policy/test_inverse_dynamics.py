@@ -138,7 +138,7 @@ def test_normalised_actions_fill_what_the_head_can_reach_and_come_back() -> None
     assert torch.allclose(stretched.amin(0)[others], torch.tensor(-1.0), atol=1e-5)
     assert torch.allclose(stretched.amax(0)[others], torch.tensor(1.0), atol=1e-5)
     assert torch.allclose(stretched[:, 3], torch.tensor(0.4))
-    assert torch.allclose(model._actions(stretched), seen, atol=1e-5)
+    assert torch.allclose(model.denormalized(stretched), seen, atol=1e-5)
     condition, _ = model.condition(None, *inputs()[1:])
     actions = model.act(condition, model.head.noise(2))
     assert (actions >= seen.amin(0) - 1e-5)[..., others].all()

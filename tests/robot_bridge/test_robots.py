@@ -165,10 +165,8 @@ def test_two_arms_go_at_once_each_in_its_own_box(cell, tmp_path):
         bodies = [limb.body for limb in limbs_of(config)]
         until(lambda: np.abs(made.q[:5] - left).max() < 0.06, 30)
         until(lambda: bodies[1].pose(made.q[5:])[0][1] > 0.03, 10)
-        assert (
-            bodies[1].pose(made.loop.safety.q[5:])[0][1] <= 0.05
-        )  # the right one's wall, which the left does not have
-        assert bodies[0].pose(made.q[:5])[0][1] > 0.06
+        until(lambda: bodies[0].pose(made.q[:5])[0][1] > 0.055, 10)  # beyond the right one's wall, which it has not
+        assert bodies[1].pose(made.loop.safety.q[5:])[0][1] <= 0.05
         until(lambda: made.link.state().state.fingers[0] < 20 and made.link.state().state.fingers[1] > 80, 10)
 
     with_patience(attempt)

@@ -104,12 +104,12 @@ def test_targets_without_a_receipt_are_noticed(robot):
     publish(robot, state(1, 1.0))
     assert link.unreceived() == 0
     for _ in range(3):
-        link.target(np.zeros(7), 0.0, stop=False)
+        link.target(np.zeros(7), np.zeros(1), stop=False)
     session = link.session
     publish(robot, state(2, 2.0, session=session, target=3))
     assert link.unreceived() == 0
     assert link.received
-    link.target(np.zeros(7), 0.0, stop=False)
+    link.target(np.zeros(7), np.zeros(1), stop=False)
     sleep(0.3)
     publish(robot, state(3, 3.0, session=session, target=3))
     assert link.unreceived() >= 0.3
