@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sim.evaluation.chunk_execution import Execution
 from sim.evaluation.instruction_switch import InstructionSwitch
 from sim.evaluation.worker import Job, Observation, Rules, play
 from sim.libero import benchmark
@@ -31,7 +32,9 @@ def test_the_policy_hears_its_own_instruction_first_and_plays_where_the_other_is
         heard.append((observation.step, observation.text))
         return np.tile([0.0, 0, 0, 0, 0, 0, -1], (4, 1))
 
-    rules = Rules(replan=4, max_steps=8, settle_steps=2, image_size=16, switch=InstructionSwitch(6, 7))
+    rules = Rules(
+        execution=Execution(replan=4), max_steps=8, settle_steps=2, image_size=16, switch=InstructionSwitch(6, 7)
+    )
     result = play(env, Job("libero_goal", 2, 0, seed=0), rules, hold_still)
     env.close()
     first, then = (benchmark.task("libero_goal", index).language for index in (2, 7))
