@@ -165,9 +165,9 @@ class SessionRecorder:
         ):
             while (item := self._news.get()) is not None:
                 if isinstance(item, Tick):
-                    columns.append(self._row(item))
-                    if item.pictures:
+                    if item.pictures:  # first, so that a killed process leaves a frame for each row
                         videos.add(item.pictures)
+                    columns.append(self._row(item))
                 elif isinstance(item, Answer):
                     requests.write(json.dumps(_request(item)) + "\n")
                 else:
