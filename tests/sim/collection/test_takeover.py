@@ -38,7 +38,7 @@ def env(libero_assets: Path) -> Iterator[LiberoEnv]:
 
 
 class Knows:
-    """A policy that plays what a function says, one action a chunk."""
+    """As much of a policy as a takeover asks: plays what a function says, one action a chunk."""
 
     views = ("agentview",)
     image_size = (16, 16)
@@ -49,12 +49,6 @@ class Knows:
 
     def act(self, images: np.ndarray, proprio: np.ndarray | None, text: Text) -> np.ndarray:
         return self._action().astype(np.float32)[None, None]
-
-    def predict_codes(self, images: np.ndarray, text: Text) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
-
-    def predict_traj(self, images: np.ndarray, init_queries: np.ndarray, text: Text) -> np.ndarray:
-        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         return {"name": "knows", "hash": "0123456789abcdef", "fast_render": True}
