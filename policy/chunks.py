@@ -32,9 +32,9 @@ class Planned:
     before: np.ndarray | None = None
 
     @property
-    def jump(self) -> np.ndarray | None:
-        """By how much a new chunk changes this action, (d - 1,): all but the gripper's; None where none has come."""
-        return None if self.before is None else (self.action - self.before)[:-1]
+    def change(self) -> np.ndarray | None:
+        """By how much a new chunk changes this action, (d,); None where none has come."""
+        return None if self.before is None else self.action - self.before
 
 
 class Joiner(ABC):

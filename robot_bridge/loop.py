@@ -332,9 +332,7 @@ class ControlLoop:
 
     def _measure(self, planned: Planned) -> None:
         """Puts into the report by how many degrees a new chunk changes this tick's step."""
-        if planned.before is None:
-            return
-        moved = self._actions.joint_step(planned.action - planned.before)
+        moved = None if planned.change is None else self._actions.joint_step(planned.change)
         if moved is not None:
             self.report.jumps.append(float(np.rad2deg(np.abs(moved).max())))
 

@@ -32,10 +32,9 @@ def model_spec(name: str) -> mujoco.MjSpec:
     """
     if not name.startswith(ROBOSUITE):
         try:
-            spec = mujoco.MjSpec.from_file(name)
+            return mujoco.MjSpec.from_file(name)
         except ValueError as error:
             raise UserError(f"cannot load the robot's model {name}: {error}") from None
-        return spec
     arm_name = name.removeprefix(ROBOSUITE)
     if arm_name not in GRIPPERS:
         raise UserError(f"{name}: robosuite has {', '.join(ROBOSUITE + arm for arm in GRIPPERS)}; or name an MJCF file")
@@ -68,18 +67,21 @@ def _part(file: Path) -> mujoco.MjSpec:
 
 
 def load_model(name: str) -> mujoco.MjModel:
-    """The model of ``robot.yaml`` for kinematics; robosuite's without shapes, which take long to load."""
-    if not name.startswith(ROBOSUITE):
-        try:
-            return mujoco.MjModel.from_xml_path(name)
-        except ValueError as error:
-            raise UserError(f"cannot load the robot's model {name}: {error}") from None
+    """The model of ``robot.yaml`` for kinematics; robosuite's without shapes, which take long to load.
+
+    Raises:
+        UserError: as ``model_spec``, or it is none that can be simulated.
+    """
     spec = model_spec(name)
-    for part in (*spec.geoms, *spec.meshes):
-        part.delete()
+    if name.startswith(ROBOSUITE):
+        for part in (*spec.geoms, *spec.meshes):
+            part.delete()
     if name == ROBOSUITE_PANDA:
         for number, (body, middle, radius) in enumerate(SPHERES):
             spec.body(body).add_site(name=f"guard_{number}", pos=middle, size=[radius, 0, 0])
-    else:
+    elif name.startswith(ROBOSUITE):
         spec.compiler.boundmass = spec.compiler.boundinertia = 1e-6  # of parts whose shapes said how heavy they are
-    return spec.compile()
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise UserError(f"cannot load the robot's model {name}: {error}") from None

@@ -10,7 +10,7 @@ Poses: position (3,) m and rotation matrix (3, 3), base frame.
 import mujoco
 import numpy as np
 
-from common.osc_response import joint_step
+from common.osc_response import SINGULAR, joint_step
 from robot_bridge.config import ROBOSUITE_PANDA, OscConfig, RobotConfig
 from robot_bridge.kinematics import Kinematics
 from robot_bridge.models import load_model
@@ -28,8 +28,6 @@ NEAR, ALIGNED, BENT_ALIKE = 2e-3, 1e-2, 2e-2
 
 More than inverse kinematics leaves over: to begin from its result each time would lose slow motions altogether.
 """
-SINGULAR = 1e-6
-"""Added to what is inverted (1/kg, 1/(kg m^2)): a stretched arm pulls hard, but not endlessly."""
 SITE = "gripper_grip_site"
 
 

@@ -3,6 +3,7 @@
 What is special about an arm is behind ``Arm``; ``robot_bridge/drivers/franka.py`` is one.
 """
 
+import argparse
 import contextlib
 import logging
 import queue
@@ -17,10 +18,14 @@ from typing import Protocol
 import numpy as np
 import zmq
 
+from common.cli import positive_number
+from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
+from robot_bridge import logs
 from robot_bridge.drivers.protocol import ProtocolError, RobotState, pack_state
 from robot_bridge.drivers.reception import Reception
 from robot_bridge.drivers.reference import Reference
+from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 
 PERIOD = 0.004
 """Seconds between two commands to the arm's own servo."""
@@ -206,3 +211,33 @@ def operate(driver: Driver) -> None:
 
     threading.Thread(target=read, daemon=True).start()
     driver.run()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those that the commands of all drivers have."""
+    parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state is published")
+    parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
+    parser.add_argument("--rate", type=positive_number, default=CONTROL_FREQUENCY, help="the loop's rate in Hz (20)")
+    parser.add_argument("--dry-run", action="store_true", help="publish the state, print targets, never move the arm")
+
+
+def serve(connect: Callable[[], Arm], name: str, mend: str, arguments: argparse.Namespace) -> None:
+    """The command of a driver: connects to its arm and drives it until a person ends it.
+
+    Args:
+        name: what the driver calls itself.
+        mend: what to look at when the arm cannot be had.
+        arguments: with those of ``add_options``.
+
+    Raises:
+        UserError: ``connect`` did not get the arm.
+    """
+    logs.configure()
+    prefer_this_process(DEFAULT_PRIORITY)
+    addresses = arguments.state_address, arguments.target_address
+    try:
+        driver = Driver(connect(), *addresses, 1 / arguments.rate, arguments.dry_run)
+    except ArmFault as fault:
+        raise UserError(f"{fault}; {mend}") from None
+    print(f"{name}: state at {addresses[0]}, targets at {addresses[1]}", flush=True)
+    operate(driver)

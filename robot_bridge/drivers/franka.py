@@ -14,11 +14,8 @@ from typing import Any
 import numpy as np
 
 from common.cli import CommandParser, positive_number, run
-from common.conventions import CONTROL_FREQUENCY
 from common.errors import UserError
-from robot_bridge import logs
-from robot_bridge.drivers.driver import ArmFault, Driver, Measured, operate
-from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
+from robot_bridge.drivers.driver import ArmFault, Measured, add_options, serve
 
 VELOCITY = np.array([2.1, 2.1, 2.1, 2.1, 2.5, 2.5, 2.5])
 """Rad/s, a little below what a Panda and an FR3 both allow."""
@@ -201,9 +198,6 @@ def main(argv: list[str]) -> None:
     """The command."""
     parser = CommandParser("robot_bridge.drivers.franka", __doc__)
     parser.add_argument("host", help="address of the arm's control unit, such as 172.16.0.2")
-    parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state is published")
-    parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
-    parser.add_argument("--rate", type=positive_number, default=CONTROL_FREQUENCY, help="the loop's rate in Hz (20)")
     parser.add_argument("--stiffness", type=positive_number, default=1.0, help="times franka_ros' example (default 1)")
     parser.add_argument("--torque", type=positive_number, default=20.0, help="Nm at a joint that make the arm stop")
     parser.add_argument("--force", type=positive_number, default=30.0, help="N at the hand that make the arm stop")
@@ -212,12 +206,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--no-realtime", action="store_true", help="without a real-time kernel: for simulators, and at your own risk"
     )
-    parser.add_argument("--dry-run", action="store_true", help="publish the state, print targets, never move the arm")
+    add_options(parser)
     arguments = parser.parse_args(argv)
-    logs.configure()
-    prefer_this_process(DEFAULT_PRIORITY)
-    try:
-        arm = FrankaArm(
+
+    def connect() -> FrankaArm:
+        return FrankaArm(
             arguments.host,
             stiffness=arguments.stiffness,
             torque=arguments.torque,
@@ -226,12 +219,8 @@ def main(argv: list[str]) -> None:
             hand_force=arguments.grasp_force,
             realtime=not arguments.no_realtime,
         )
-        addresses = arguments.state_address, arguments.target_address
-        driver = Driver(arm, *addresses, 1 / arguments.rate, arguments.dry_run)
-    except ArmFault as fault:
-        raise UserError(f"{fault}; is it on, unlocked, and its FCI activated?") from None
-    print(f"franka: state at {addresses[0]}, targets at {addresses[1]}", flush=True)
-    operate(driver)
+
+    serve(connect, "franka", "is it on, unlocked, and its FCI activated?", arguments)
 
 
 if __name__ == "__main__":

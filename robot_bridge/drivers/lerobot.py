@@ -15,12 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from common.cli import CommandParser, positive_number, run
-from common.conventions import CONTROL_FREQUENCY
+from common.cli import CommandParser, run
 from common.errors import UserError
-from robot_bridge import logs
-from robot_bridge.drivers.driver import ArmFault, Driver, Measured, operate
-from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
+from robot_bridge.drivers.driver import ArmFault, Measured, add_options, serve
 
 VELOCITY, BRAKING = 2.0, 8.0
 """Rad/s and rad/s^2 of every joint; an STS3215 turns 4.7 rad/s without load."""
@@ -182,21 +179,15 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="of its configuration: port, id, ..."
     )
-    parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state is published")
-    parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
-    parser.add_argument("--rate", type=positive_number, default=CONTROL_FREQUENCY, help="the loop's rate in Hz (20)")
-    parser.add_argument("--dry-run", action="store_true", help="publish the state, print targets, never move the arm")
+    add_options(parser)
     arguments = parser.parse_args(argv)
-    logs.configure()
-    prefer_this_process(DEFAULT_PRIORITY)
-    try:
+
+    def connect() -> LeRobotArm:
         arm = LeRobotArm(maker(arguments.kind, arguments.set))
-        addresses = arguments.state_address, arguments.target_address
-        driver = Driver(arm, *addresses, 1 / arguments.rate, arguments.dry_run)
-    except ArmFault as fault:
-        raise UserError(f"{fault}; is it on, and its port right?") from None
-    print(f"lerobot: {', '.join(arm.joints)}; state at {addresses[0]}, targets at {addresses[1]}", flush=True)
-    operate(driver)
+        print(f"lerobot: joints {', '.join(arm.joints)}", flush=True)
+        return arm
+
+    serve(connect, "lerobot", "is it on, and its port right?", arguments)
 
 
 if __name__ == "__main__":

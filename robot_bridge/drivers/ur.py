@@ -15,12 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from common.cli import CommandParser, positive_number, run
-from common.conventions import CONTROL_FREQUENCY
+from common.cli import CommandParser, run
 from common.errors import UserError
-from robot_bridge import logs
-from robot_bridge.drivers.driver import PERIOD, ArmFault, Driver, Measured, operate
-from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
+from robot_bridge.drivers.driver import PERIOD, ArmFault, Measured, add_options, serve
 
 VELOCITY = np.full(6, 2.0)
 """Rad/s; a UR5e allows 3.14."""
@@ -56,14 +53,13 @@ class RobotiqGripper:
     def __init__(self, host: str, force: int, port: int = ROBOTIQ_PORT, stroke: float = STROKE):
         self._socket = socket.create_connection((host, port), 2.0)
         self._socket.settimeout(2.0)
-        self._stroke, self._wish, self._told = stroke, None, -1
+        self._stroke, self._told = stroke, -1
+        self._wish: float | None = None
         self._ask(f"SET ACT 1 GTO 1 SPE 255 FOR {force}")
         self.width = self._measure()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._work, name="gripper", daemon=True)
         self._thread.start()
-
-    _wish: float | None
 
     def want(self, width: float) -> None:
         """The width (m) between the fingers from now on."""
@@ -242,28 +238,20 @@ def main(argv: list[str]) -> None:
     """The command."""
     parser = CommandParser("robot_bridge.drivers.ur", __doc__)
     parser.add_argument("host", help="address of the arm's controller, such as 192.168.1.20")
-    parser.add_argument("--state-address", default="tcp://127.0.0.1:5601", help="where state is published")
-    parser.add_argument("--target-address", default="tcp://127.0.0.1:5602", help="where targets are taken")
-    parser.add_argument("--rate", type=positive_number, default=CONTROL_FREQUENCY, help="the loop's rate in Hz (20)")
     parser.add_argument("--gripper-force", type=int, default=100, help="0 to 255, of a Robotiq gripper (100)")
     parser.add_argument("--no-gripper", action="store_true", help="there is no Robotiq gripper")
-    parser.add_argument("--dry-run", action="store_true", help="publish the state, print targets, never move the arm")
+    add_options(parser)
     arguments = parser.parse_args(argv)
-    logs.configure()
-    prefer_this_process(DEFAULT_PRIORITY)
-    try:
-        arm = UrArm(
+
+    def connect() -> UrArm:
+        return UrArm(
             arguments.host,
             control=not arguments.dry_run,
             gripper=not arguments.no_gripper,
             gripper_force=arguments.gripper_force,
         )
-        addresses = arguments.state_address, arguments.target_address
-        driver = Driver(arm, *addresses, 1 / arguments.rate, arguments.dry_run)
-    except ArmFault as fault:
-        raise UserError(f"{fault}; is it on, its brakes released, and in remote control?") from None
-    print(f"ur: state at {addresses[0]}, targets at {addresses[1]}", flush=True)
-    operate(driver)
+
+    serve(connect, "ur", "is it on, its brakes released, and in remote control?", arguments)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class ChunkExecution:
             self._joiner.add(chunk, asked)
         planned = self._joiner.at(self._step)
         self._step += 1
-        self.jump = None if planned is None else planned.jump
+        self.jump = None if planned is None or planned.change is None else planned.change[:-1]
         if planned is None:
             return np.array([0.0] * (ACTION_DIM - 1) + [self._gripper], np.float32)
         self._gripper = float(planned.action[-1])

@@ -79,13 +79,13 @@ def test_a_chunk_that_comes_while_another_is_blended_in_makes_no_jump_either():
     assert np.abs(np.diff(stream)).max() < 0.25
 
 
-def test_what_a_new_chunk_changes_is_told_once_and_without_the_gripper():
+def test_what_a_new_chunk_changes_is_told_once():
     chunks = OverlapBlend(blend=4)
     chunks.add(np.zeros((16, 7)), observed=0)
-    assert chunks.at(0).jump is None
+    assert chunks.at(0).change is None
     chunks.add(np.ones((16, 7)), observed=1)
-    np.testing.assert_allclose(chunks.at(2).jump, np.full(6, 0.2))
-    assert chunks.at(3).jump is None
+    np.testing.assert_allclose(chunks.at(2).change, np.full(7, 0.2))
+    assert chunks.at(3).change is None
 
 
 def test_real_time_chunking_freezes_what_will_have_passed_and_keeps_the_rest_the_less_the_later_it_is():

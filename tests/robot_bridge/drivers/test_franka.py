@@ -5,7 +5,6 @@ python -m venv franka && franka/bin/pip install franky-control==2.0.0 franky-sim
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_bridge.config import CONFIGS
-from robot_bridge.drivers.conformance import CHECKS, Probe
-from tests.robot_bridge.drivers.programs import Program, stands_until_reset_and_then_goes, wait_for_fault
+from robot_bridge.drivers.conformance import Probe
+from tests.robot_bridge.drivers.programs import (
+    Cell,
+    Program,
+    keeps_every_rule,
+    stands_until_reset_and_then_goes,
+    wait_for_fault,
+)
 
 PYTHON = os.environ.get("FRANKA_PYTHON", "")
 
@@ -25,17 +29,11 @@ pytestmark = [
 ]
 
 
-class Cell:
+class FrankaCell(Cell):
     """The simulated arm and its driver."""
 
     def __init__(self, folder: Path):
-        self.state, self.target = f"ipc://{folder}/state", f"ipc://{folder}/target"
-        self.robot = folder / "robot.yaml"
-        text = (CONFIGS / "franka.yaml").read_text()
-        text = text.replace("tcp://192.168.1.10:5601", self.state).replace("tcp://192.168.1.10:5602", self.target)
-        self.robot.write_text(text)
-        self.arm = self.start_arm()
-        self.driver = self.start_driver()
+        super().__init__(folder, "franka", "192.168.1.10")
 
     def start_arm(self) -> Program:
         self.arm = Program(PYTHON, "tests/robot_bridge/drivers/franka_simulator.py")
@@ -43,36 +41,27 @@ class Cell:
         return self.arm
 
     def start_driver(self, *options: str) -> Program:
-        addresses = ("--state-address", self.state, "--target-address", self.target)
         module = ("-m", "robot_bridge.drivers.franka", "127.0.0.1", "--no-realtime")
-        self.driver = Program(PYTHON, *module, *addresses, *options)
+        self.driver = Program(PYTHON, *module, *self.addresses, *options)
         self.driver.out.wait_for("^franka: state at", 60)
         return self.driver
 
     def probe(self) -> Probe:
         return Probe(self.state, self.target, 7, joint=6, reach=0.1, per_radian=1.0)
 
-    def close(self) -> None:
-        self.driver.kill()
-        self.arm.kill()
-
 
 @pytest.fixture
-def cell(tmp_path) -> Iterator[Cell]:
-    cell = Cell(tmp_path)
+def cell(tmp_path) -> Iterator[FrankaCell]:
+    cell = FrankaCell(tmp_path)
     yield cell
     cell.close()
 
 
-def test_it_keeps_every_rule_of_the_protocol(cell: Cell):
-    check = Program(sys.executable, "-m", "robot_bridge.drivers.conformance", "--robot", str(cell.robot))
-    status = check.popen.wait(90)
-    print(check.out.text(), check.err.text())
-    assert status == 0
-    assert check.out.text().count("kept  ") == len(CHECKS)
+def test_it_keeps_every_rule_of_the_protocol(cell: FrankaCell):
+    keeps_every_rule(cell, 90)
 
 
-def test_a_reflex_is_a_fault_until_a_person_clears_it(cell: Cell):
+def test_a_reflex_is_a_fault_until_a_person_clears_it(cell: FrankaCell):
     probe = cell.probe()
     probe.ramp(probe.away)
     cell.arm.type("reflex")
@@ -88,7 +77,7 @@ def test_a_reflex_is_a_fault_until_a_person_clears_it(cell: Cell):
     probe.close()
 
 
-def test_an_arm_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: Cell):
+def test_an_arm_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: FrankaCell):
     probe = cell.probe()
     probe.ramp(probe.away)
     cell.arm.kill()
@@ -102,7 +91,7 @@ def test_an_arm_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: Cell):
     probe.close()
 
 
-def test_a_driver_that_is_started_anew_is_another_and_does_not_move_by_old_targets(cell: Cell):
+def test_a_driver_that_is_started_anew_is_another_and_does_not_move_by_old_targets(cell: FrankaCell):
     probe = cell.probe()
     probe.ramp(probe.away)
     old = probe.target(probe.home)
@@ -116,7 +105,7 @@ def test_a_driver_that_is_started_anew_is_another_and_does_not_move_by_old_targe
     probe.close()
 
 
-def test_the_hand_opens_and_closes(cell: Cell):
+def test_the_hand_opens_and_closes(cell: FrankaCell):
     probe = cell.probe()
     for opening in (0.035, 0.0, 0.03):
         probe.openings = np.array([opening])
@@ -128,7 +117,7 @@ def test_the_hand_opens_and_closes(cell: Cell):
     probe.close()
 
 
-def test_a_dry_run_prints_targets_and_does_not_move_the_arm(cell: Cell):
+def test_a_dry_run_prints_targets_and_does_not_move_the_arm(cell: FrankaCell):
     cell.driver.kill()
     time.sleep(0.5)
     driver = cell.start_driver("--dry-run")

@@ -13,9 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_bridge.config import CONFIGS
-from robot_bridge.drivers.conformance import CHECKS, PERIOD, Probe
-from tests.robot_bridge.drivers.programs import Program, stands_until_reset_and_then_goes, wait_for_fault
+from robot_bridge.drivers.conformance import PERIOD, Probe
+from tests.robot_bridge.drivers.programs import (
+    Cell,
+    Program,
+    keeps_every_rule,
+    stands_until_reset_and_then_goes,
+    wait_for_fault,
+)
 
 PYTHON = os.environ.get("UR_PYTHON", "")
 
@@ -25,17 +30,11 @@ pytestmark = [
 ]
 
 
-class Cell:
+class UrCell(Cell):
     """The controller and its driver."""
 
     def __init__(self, folder: Path):
-        self.state, self.target = f"ipc://{folder}/state", f"ipc://{folder}/target"
-        self.robot = folder / "robot.yaml"
-        text = (CONFIGS / "ur5e.yaml").read_text()
-        text = text.replace("tcp://127.0.0.1:5601", self.state).replace("tcp://127.0.0.1:5602", self.target)
-        self.robot.write_text(text)
-        self.start_arm()
-        self.start_driver()
+        super().__init__(folder, "ur5e", "127.0.0.1")
 
     def start_arm(self) -> Program:
         self.arm = Program(sys.executable, "tests/robot_bridge/drivers/ur_simulator.py")
@@ -44,35 +43,26 @@ class Cell:
         return self.arm
 
     def start_driver(self, *options: str) -> Program:
-        addresses = ("--state-address", self.state, "--target-address", self.target)
-        self.driver = Program(PYTHON, "-m", "robot_bridge.drivers.ur", "127.0.0.1", *addresses, *options)
+        self.driver = Program(PYTHON, "-m", "robot_bridge.drivers.ur", "127.0.0.1", *self.addresses, *options)
         self.driver.out.wait_for("^ur: state at", 60)
         return self.driver
 
     def probe(self) -> Probe:
         return Probe(self.state, self.target, 6, joint=5, reach=0.1, per_radian=1.0)
 
-    def close(self) -> None:
-        self.driver.kill()
-        self.arm.kill()
-
 
 @pytest.fixture
-def cell(tmp_path) -> Iterator[Cell]:
-    cell = Cell(tmp_path)
+def cell(tmp_path) -> Iterator[UrCell]:
+    cell = UrCell(tmp_path)
     yield cell
     cell.close()
 
 
-def test_it_keeps_every_rule_of_the_protocol(cell: Cell):
-    check = Program(sys.executable, "-m", "robot_bridge.drivers.conformance", "--robot", str(cell.robot))
-    status = check.popen.wait(120)
-    print(check.out.text(), check.err.text())
-    assert status == 0
-    assert check.out.text().count("kept  ") == len(CHECKS)
+def test_it_keeps_every_rule_of_the_protocol(cell: UrCell):
+    keeps_every_rule(cell, 120)
 
 
-def test_a_protective_stop_is_a_fault_until_a_person_unlocks_it(cell: Cell):
+def test_a_protective_stop_is_a_fault_until_a_person_unlocks_it(cell: UrCell):
     probe = cell.probe()
     probe.ramp(probe.away)
     cell.arm.type("protective")
@@ -87,7 +77,7 @@ def test_a_protective_stop_is_a_fault_until_a_person_unlocks_it(cell: Cell):
     probe.close()
 
 
-def test_a_protective_stop_cannot_be_unlocked_at_once(cell: Cell):
+def test_a_protective_stop_cannot_be_unlocked_at_once(cell: UrCell):
     cell.arm.type("unlock_after 60")
     probe = cell.probe()
     cell.arm.type("protective")
@@ -98,14 +88,14 @@ def test_a_protective_stop_cannot_be_unlocked_at_once(cell: Cell):
     probe.close()
 
 
-def test_an_emergency_stop_is_named(cell: Cell):
+def test_an_emergency_stop_is_named(cell: UrCell):
     probe = cell.probe()
     cell.arm.type("emergency")
     assert "emergency stop" in wait_for_fault(probe, True)
     probe.close()
 
 
-def test_a_controller_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: Cell):
+def test_a_controller_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: UrCell):
     probe = cell.probe()
     probe.ramp(probe.away)
     cell.arm.kill()
@@ -119,7 +109,7 @@ def test_a_controller_that_is_gone_is_a_fault_and_can_be_connected_anew(cell: Ce
     probe.close()
 
 
-def test_a_driver_that_is_killed_leaves_an_arm_that_its_controller_stops(cell: Cell):
+def test_a_driver_that_is_killed_leaves_an_arm_that_its_controller_stops(cell: UrCell):
     probe = cell.probe()
     probe.ramp(probe.away)
     cell.driver.kill()
@@ -128,7 +118,7 @@ def test_a_driver_that_is_killed_leaves_an_arm_that_its_controller_stops(cell: C
     probe.close()
 
 
-def test_a_network_that_is_gone_for_two_seconds_is_a_fault(cell: Cell):
+def test_a_network_that_is_gone_for_two_seconds_is_a_fault(cell: UrCell):
     probe = cell.probe()
     cell.arm.type("drop")
     assert "the arm" in wait_for_fault(probe, True)
@@ -138,7 +128,7 @@ def test_a_network_that_is_gone_for_two_seconds_is_a_fault(cell: Cell):
     probe.close()
 
 
-def test_the_gripper_opens_and_closes(cell: Cell):
+def test_the_gripper_opens_and_closes(cell: UrCell):
     probe = cell.probe()
     for opening in (0.0, 0.04):
         probe.openings = np.array([opening])
@@ -149,7 +139,7 @@ def test_the_gripper_opens_and_closes(cell: Cell):
     probe.close()
 
 
-def test_a_dry_run_prints_targets_and_does_not_start_a_program(cell: Cell):
+def test_a_dry_run_prints_targets_and_does_not_start_a_program(cell: UrCell):
     cell.driver.kill()
     time.sleep(0.5)
     driver = cell.start_driver("--dry-run")
