@@ -26,16 +26,13 @@ from policy.text import PreprocessedText, WordsEncoder
 
 Precision = Literal["fp32", "int8"]
 PRECISIONS = get_args(Precision)
-LIMITS = {
-    "fp32": {"codes": 0.01, "actions": 1e-4, "points": 1e-4},
-    "int8": {"codes": 0.01, "actions": 0.1, "points": 1e-4},
-}
+LIMITS = {"codes": 0.01, "actions": 1e-4, "points": 1e-4}
 """By how much an export may differ from torch: part of the codes; the largest difference of an action, and of a point
 (in half images), from the same codes."""
 OPSET = 23
 """The first in which attention is one operation: taken apart it copies the cache at every step."""
-LARGE = 64
-"""Matrices with fewer rows or columns stay float32 in int8: they are geometry, or few numbers of much weight."""
+LARGE = 32
+"""Matrices with fewer rows or columns stay float32 in a draft: few numbers of much weight."""
 SAMPLES = 8
 """Random observations that an export is checked with."""
 
@@ -54,17 +51,16 @@ def export(policy: Amplify, folder: Path, precision: Precision = "fp32") -> Mani
         made.mkdir()
         _write_graphs(policy, made)
         if precision == "int8":
-            _quantize(made)
+            _write_draft(made)
         described = _manifest(policy, precision, {})
         embeddings = policy.known_instructions.embeddings
         manifest.write(made, described, embeddings)
         differences = compare(policy, OnnxPolicy(made))
-        limits = LIMITS[precision]
-        if beyond := [name for name, value in differences.items() if not value <= limits[name]]:
+        if beyond := [name for name, value in differences.items() if not value <= LIMITS[name]]:
             name = beyond[0]
             raise UserError(
-                f"the exported {name} differ from torch's by {differences[name]:.2g}, more than {limits[name]:g}; "
-                f"nothing was written" + ("; use --precision fp32" if precision == "int8" else "")
+                f"the exported {name} differ from torch's by {differences[name]:.2g}, more than {LIMITS[name]:g}; "
+                f"nothing was written"
             )
         described = _manifest(policy, precision, differences)
         manifest.write(made, described, embeddings)
@@ -260,19 +256,19 @@ def _example_text(encoder: nn.Module | None, batch: int) -> Tensor | None:
     return torch.ones(batch, found.max_words, dtype=torch.int64) if found.buckets else torch.rand(batch, 512)
 
 
-def _quantize(folder: Path) -> None:
-    """Large matrices to int8, a scale for each column; what they are multiplied with is quantised as it comes.
+def _write_draft(folder: Path) -> None:
+    """Forward dynamics with its large matrices in int8, a scale for each column; what they are multiplied with is
+    quantised as it comes.
 
-    Forward dynamics in int8 only drafts codes, since one rounded decision changes all that follow: it stands beside the
-    exact one, which looks over a whole draft in the time of one code.
+    It only drafts codes, since one rounded decision changes all that follow: it stands beside the exact one, which looks
+    over a whole draft in the time of one code. Nothing else is rounded: actions would differ by a third of their range.
     """
-    draft = graph_path(folder, "draft")
-    shutil.copy(graph_path(folder, "think"), draft)
-    for path in (draft, *(path for name in ("act", "refine") if (path := graph_path(folder, name)).exists())):
-        graph = onnx.load(path).graph
-        large = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2 and min(tensor.dims) >= LARGE}
-        chosen = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in large]
-        if not chosen:  # all would be meant
-            continue
-        with _quiet():
-            quantize_dynamic(path, path, nodes_to_quantize=chosen, per_channel=True, weight_type=QuantType.QInt8)
+    think, draft = graph_path(folder, "think"), graph_path(folder, "draft")
+    graph = onnx.load(think).graph
+    large = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2 and min(tensor.dims) >= LARGE}
+    chosen = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in large]
+    if not chosen:  # all would be meant
+        shutil.copy(think, draft)
+        return
+    with _quiet():
+        quantize_dynamic(think, draft, nodes_to_quantize=chosen, per_channel=True, weight_type=QuantType.QInt8)

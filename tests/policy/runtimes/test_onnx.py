@@ -59,7 +59,6 @@ def test_an_export_computes_what_torch_computes(bundle: Path, exported: Path, si
     np.testing.assert_allclose(
         ours.predict_traj(images, start, TEXT), theirs.predict_traj(images, start, TEXT), atol=1e-5
     )
-    # the matrices of this policy are too small to be rounded
     np.testing.assert_allclose(ours.act(images, proprio, TEXT), theirs.act(images, proprio, TEXT), atol=1e-4)
     np.testing.assert_allclose(ours.act(images, None, TEXT), theirs.act(images, None, TEXT), atol=1e-4)
     ours.blank_codes = theirs.blank_codes = True
