@@ -2,7 +2,8 @@
 
 Every episode is played as ``python -m sim.eval --latency MS --join HOW`` plays it, here one after the other in this
 process. What is known is kept in FILE, so a run that was stopped is continued by the same line. The table says of each
-combination how many episodes succeeded, and the largest jump, in degrees a tick, where a chunk took over from another.
+combination how many episodes succeeded, and the largest jump, in degrees a tick, where a chunk took over from another;
+--plot draws both.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from policy.chunks import JOINERS
 from policy.interface import Plan, batched_plan, inpaints
 from sim.evaluation.chunk_execution import Execution
 from sim.evaluation.open_policy import open_policy
-from sim.evaluation.results import EpisodeResult
+from sim.evaluation.results import EpisodeResult, wilson
 from sim.evaluation.worker import Job, Observation, Rules, play
 from sim.libero.selection import parse_tasks
 
@@ -49,11 +50,11 @@ class Kept:
         with replacing(self._path) as temporary:
             temporary.write_text(json.dumps({"settings": self._settings, "episodes": rows}, indent=1) + "\n")
 
-    def cell(self, join: str, latency: float) -> str:
-        """Successes among episodes, and the largest jump."""
+    def outcome(self, join: str, latency: float) -> tuple[int, int, float]:
+        """Successes, episodes, and the largest jump in degrees a tick."""
         found = [result for (_, _, *how), result in self.episodes.items() if how == [join, latency]]
         jump = max((result.jump_deg or 0.0 for result in found), default=0.0)
-        return f"{sum(result.success for result in found)} of {len(found)}, {jump:.2f}"
+        return sum(result.success for result in found), len(found), jump
 
 
 def missing(kept: Kept, tasks: list[int], episodes: int, joins: list[str], latencies: list[float]) -> Iterator[Key]:
@@ -64,6 +65,33 @@ def missing(kept: Kept, tasks: list[int], episodes: int, joins: list[str], laten
                 for join in joins:
                     if (task, episode, join, latency) not in kept.episodes:
                         yield task, episode, join, latency
+
+
+def plot(kept: Kept, joins: list[str], latencies: list[float], path: Path) -> None:
+    """Success (95 % intervals by Wilson) and the largest jump over latency, a line for each way of joining."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (of_success, of_jump) = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for number, join in enumerate(joins):
+        outcomes = [kept.outcome(join, latency) for latency in latencies]
+        beside = [latency + 4 * (number - (len(joins) - 1) / 2) for latency in latencies]
+        share = [100 * successes / episodes for successes, episodes, _ in outcomes]
+        low, high = zip(*(wilson(successes, episodes) for successes, episodes, _ in outcomes), strict=True)
+        reach = [
+            [y - 100 * x for x, y in zip(low, share, strict=True)],
+            [100 * x - y for x, y in zip(high, share, strict=True)],
+        ]
+        of_success.errorbar(beside, share, reach, marker="o", capsize=2, linewidth=1, label=join)
+        of_jump.plot(latencies, [jump for *_, jump in outcomes], marker="o", linewidth=1, label=join)
+    of_success.set(xlabel="latency, ms", ylabel="success, %", ylim=(0, 104))
+    of_jump.set(xlabel="latency, ms", ylabel="largest jump at a join, degrees a tick")
+    of_jump.set_ylim(bottom=0)
+    of_success.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:] or "png", dpi=110)
 
 
 def main(argv: list[str]) -> None:
@@ -77,6 +105,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--replan", type=positive, default=4, metavar="K", help="steps between requests (default 4)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: checkpoints/default.safetensors")
     parser.add_argument("--out", type=Path, default=Path("results/latency.json"), metavar="FILE", help="what is known")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw success and jumps over latency")
     options = parser.parse_args(argv)
     joins, latencies = options.joins.split(","), [float(text) for text in options.latencies.split(",")]
     if unknown := set(joins) - set(JOINERS):
@@ -111,7 +140,12 @@ def main(argv: list[str]) -> None:
         print(f"task {task} episode {episode} {join} {latency:g} ms: {result}", flush=True)
     print(f"| latency | {' | '.join(joins)} |\n|{'---|' * (len(joins) + 1)}")
     for latency in latencies:
-        print(f"| {latency:g} ms | {' | '.join(kept.cell(join, latency) for join in joins)} |")
+        cells = (
+            f"{won} of {count}, {jump:.2f}" for won, count, jump in (kept.outcome(join, latency) for join in joins)
+        )
+        print(f"| {latency:g} ms | {' | '.join(cells)} |")
+    if options.plot is not None:
+        plot(kept, joins, latencies, options.plot)
 
 
 if __name__ == "__main__":
