@@ -72,7 +72,9 @@ def test_a_careless_driver_is_found_out(tmp_path):
     assert kept >= {"holds_before_the_first_target", "follows_targets"}
 
 
+@pytest.mark.slow
 def test_the_twin_keeps_every_rule(tmp_path):
+    """By default ``test_check.py`` asks the same of it, and more."""
     pytest.importorskip("mink")
     pytest.importorskip("robosuite")
     bench = Bench(tmp_path)

@@ -25,8 +25,21 @@ def data(tmp_path_factory: pytest.TempPathFactory, libero_assets: Path) -> Path:
     assert collect.main([*command, "--episodes", "2", "--out", str(folder), "--assets", str(libero_assets)]) == 0
     (source,) = (folder / "demos" / "libero_goal").glob("*.hdf5")
     with h5py.File(source, "a") as file:
+        for demonstration in file["data"].values():
+            shorten(demonstration, steps=20)
         file["data/demo_0"].attrs["phase_names"] = OLD_PHASES
     return folder
+
+
+def shorten(demonstration: h5py.Group, steps: int) -> None:
+    """Leaves its first ``steps``: rendering takes most of the time."""
+    datasets: list[str] = []
+    demonstration.visititems(lambda name, item: datasets.append(name) if isinstance(item, h5py.Dataset) else None)
+    for name in datasets:
+        rows = demonstration[name][:steps]
+        del demonstration[name]
+        demonstration[name] = rows
+    demonstration.attrs["num_samples"] = steps
 
 
 def rendered(data: Path, name: str, *options: str) -> DemoReader:
