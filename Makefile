@@ -18,8 +18,8 @@ setup: $(READY) ## install everything into .venv
 eval: $(READY) ## evaluate the default policy on LIBERO-10
 	@$(RUN) -m sim.eval $(ARGS)
 
-test: $(READY) ## run the tests
-	@$(RUN) -m pytest $(ARGS)
+test: $(READY) ## run the tests, on two cores
+	@$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(READY) ## check style, types and the directions of imports
 	@$(VENV)/bin/ruff check .

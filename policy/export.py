@@ -5,8 +5,8 @@
   python -m robot_bridge.serve --checkpoint checkpoints/default.onnx
 
 The folder is a policy wherever a bundle is. Its results are compared with torch's before it is kept; what differs too
-much is not written. int8 adds a rounded copy of forward dynamics, which drafts codes that the exact one then looks over:
-the same codes and actions in less time.
+much is not written. int8 adds a rounded copy of forward dynamics, which drafts codes that the exact one looks over: the
+same codes and actions in less time.
 """
 
 import time
@@ -21,7 +21,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("bundle", type=Path, nargs="?", default=DEFAULT_BUNDLE, help="a bundle (.safetensors)")
     parser.add_argument("out", type=Path, nargs="?", metavar="FOLDER", help="to write; default: BUNDLE.onnx beside it")
     parser.add_argument("--runtime", choices=("onnx",), default="onnx", help="what it is written for")
-    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32", help="of what drafts codes (default fp32: nothing does)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "int8"),
+        default="fp32",
+        help="of what drafts codes (default fp32: nothing does)",
+    )
     args = parser.parse_args(argv)
     from policy.load import build
     from policy.runtimes.export import export

@@ -80,7 +80,7 @@ def main(argv: list[str]) -> None:
         options.source, out, options.dataset, rendering, options.looks == "varied", options.seed, source_dataset
     )
     count = rerender(settings, tasks, options.workers)
-    print(f"{count} demonstrations rendered into {out / 'demos' / options.dataset}")
+    print(f"{count} demonstration{'s' * (count != 1)} rendered into {out / 'demos' / options.dataset}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,21 @@ from hypothesis import settings
 settings.register_profile("no deadline", deadline=None)  # a busy machine is not a bug
 settings.load_profile("no deadline")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers whose threads wait for each other's take many times longer
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 if "LIBERO_ASSETS" not in os.environ and (SHARED / "libero-assets").is_dir():
     os.environ["LIBERO_ASSETS"] = str(SHARED / "libero-assets")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers (``-n``) take whole files, whose fixtures are made once, and one of them all that runs in real time."""
+    robot_bridge = Path(__file__).parent / "robot_bridge"
+    for item in items:
+        group = robot_bridge if item.path.is_relative_to(robot_bridge) else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
 
 
 @pytest.fixture(scope="session")

@@ -260,8 +260,8 @@ def _write_draft(folder: Path) -> None:
     """Forward dynamics with its large matrices in int8, a scale for each column; what they are multiplied with is
     quantised as it comes.
 
-    It only drafts codes, since one rounded decision changes all that follow: it stands beside the exact one, which looks
-    over a whole draft in the time of one code. Nothing else is rounded: actions would differ by a third of their range.
+    It only drafts codes, since one rounded decision changes all that follow: it stands beside the exact one, which
+    looks over a whole draft in the time of one code. Nothing else is rounded: see docs/runtimes.md.
     """
     think, draft = graph_path(folder, "think"), graph_path(folder, "draft")
     graph = onnx.load(think).graph
