@@ -10,7 +10,6 @@ import importlib
 import logging
 import pkgutil
 import time
-from collections import deque
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,16 +17,13 @@ import numpy as np
 from common.cli import CommandParser, run
 from common.errors import UserError
 from robot_bridge.drivers.driver import ArmFault, Measured, add_options, serve
+from robot_bridge.drivers.speedometer import Speedometer
 
 VELOCITY, BRAKING = 2.0, 8.0
 """Rad/s and rad/s^2 of every joint; an STS3215 turns 4.7 rad/s without load."""
 GRIPPER = "gripper"
-WINDOW = 0.1
-"""Seconds over which velocity is taken: the servos measure positions only, in steps of 0.0015 rad."""
 SILENCE = 0.1
 """Seconds for which a bus may fail to answer: single packets get lost."""
-STANDS = 0.02
-"""Rad/s that is one step of the servos within ``WINDOW``, and so no motion."""
 
 
 class Robot(Protocol):
@@ -58,7 +54,7 @@ class LeRobotArm:
 
     def __init__(self, make: Any):
         self._make = make
-        self._past: deque[tuple[float, np.ndarray]] = deque()
+        self._speedometer = Speedometer()
         self._connect()
         names = [key.removesuffix(".pos") for key in self._robot.action_features if key.endswith(".pos")]
         self.joints = tuple(name for name in names if name != GRIPPER)
@@ -103,7 +99,7 @@ class LeRobotArm:
             self._robot.disconnect()
         except Exception as error:
             logging.getLogger("robot_bridge.driver").info("the lost arm: %s", error)
-        self._past.clear()
+        self._speedometer.forget()
         self._connect()
         self._answered = time.monotonic()
 
@@ -131,13 +127,8 @@ class LeRobotArm:
             seen = self._robot.get_observation()
         except Exception as error:
             raise ArmFault(f"the arm: {error}") from None
-        now, q = time.monotonic(), np.radians([float(seen[f"{name}.pos"]) for name in self.joints])
-        self._past.append((now, q))
-        while len(self._past) > 2 and self._past[1][0] <= now - WINDOW:
-            self._past.popleft()
-        passed = now - self._past[0][0]
-        dq = (q - self._past[0][1]) / passed if passed > 0 else np.zeros_like(q)
-        dq = np.where(np.abs(dq) < STANDS, 0.0, dq)
+        q = np.radians([float(seen[f"{name}.pos"]) for name in self.joints])
+        dq = self._speedometer.velocity(q, time.monotonic())
         fingers = np.array([float(seen[f"{GRIPPER}.pos"])]) if self._has_gripper else np.zeros(0)
         return Measured(q, dq, fingers)
 
