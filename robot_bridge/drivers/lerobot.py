@@ -10,6 +10,7 @@ import importlib
 import logging
 import pkgutil
 import time
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,25 +134,41 @@ class LeRobotArm:
         return Measured(q, dq, fingers)
 
 
-def maker(kind: str, settings: list[str]) -> Any:
+@dataclass(frozen=True)
+class Kinds:
+    """What LeRobot has several kinds of: their module, the class of their configurations, and what makes one."""
+
+    module: str
+    configuration: str
+    make: str
+    noun: str
+
+
+ROBOTS = Kinds("lerobot.robots", "RobotConfig", "make_robot_from_config", "robot")
+TELEOPERATORS = Kinds("lerobot.teleoperators", "TeleoperatorConfig", "make_teleoperator_from_config", "teleoperator")
+
+
+def maker(kind: str, settings: list[str], kinds: Kinds = ROBOTS) -> Any:
     """What builds the robot that LeRobot calls ``kind``, with ``NAME=VALUE`` settings of its configuration.
 
     Raises:
         UserError: lerobot is missing, or knows no such robot or setting.
     """
     try:
-        robots = importlib.import_module("lerobot.robots")
-        utils = importlib.import_module("lerobot.robots.utils")
+        package = importlib.import_module(kinds.module)
+        utils = importlib.import_module(f"{kinds.module}.utils")
     except ImportError as error:
         raise UserError(f"the package lerobot is missing: pip install 'amplify-deploy[lerobot]' ({error})") from None
-    for module in pkgutil.iter_modules(robots.__path__):  # which register their configurations
+    for module in pkgutil.iter_modules(package.__path__):  # which register their configurations
         try:
-            importlib.import_module(f"lerobot.robots.{module.name}")
+            importlib.import_module(f"{kinds.module}.{module.name}")
         except ImportError as error:
-            logging.getLogger("robot_bridge.driver").debug("lerobot.robots.%s: %s", module.name, error)
-    choices = robots.RobotConfig.get_known_choices()
+            logging.getLogger("robot_bridge.driver").debug("%s.%s: %s", kinds.module, module.name, error)
+    choices = getattr(package, kinds.configuration).get_known_choices()
     if kind not in choices:
-        raise UserError(f"lerobot has no robot {kind!r}, or lacks a package for it; there are {', '.join(choices)}")
+        raise UserError(
+            f"lerobot has no {kinds.noun} {kind!r}, or lacks a package for it; there are {', '.join(choices)}"
+        )
     given: dict[str, Any] = {"disable_torque_on_disconnect": False, "use_degrees": True}
     known = set(getattr(choices[kind], "__dataclass_fields__", {}))
     given = {name: value for name, value in given.items() if name in known}
@@ -160,7 +177,7 @@ def maker(kind: str, settings: list[str]) -> Any:
         if not equals or name not in known:
             raise UserError(f"--set {setting}: {kind} has {', '.join(sorted(known))}")
         given[name] = {"true": True, "false": False}.get(value, value)
-    return lambda: utils.make_robot_from_config(choices[kind](**given))
+    return lambda: getattr(utils, kinds.make)(choices[kind](**given))
 
 
 def main(argv: list[str]) -> None:
