@@ -1,10 +1,11 @@
 """What ros2_control is by its topics and services: the states of joints, and a controller that forwards positions."""
 
 import difflib
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class JointStates:
             return dict(self._joints)
 
     def take(self, message: dict[str, Any], arrived: float) -> None:
-        """A message; positions that are no number (null in JSON) are left out, and so is what nobody has stamped."""
+        """A message; positions that are no number (null in JSON) are left out, one without a stamp is new."""
         stamp = message["header"]["stamp"]
         there = stamp["sec"] + stamp["nanosec"] * 1e-9
         velocities = message.get("velocity") or []
@@ -66,8 +67,12 @@ class JointStates:
             for place, (name, position) in enumerate(zip(message["name"], message["position"], strict=False)):
                 velocity = velocities[place] if place < len(velocities) else None
                 before = self._joints.get(name)
-                if position is not None and (before is None or at > before.at):
-                    self._joints[name] = JointState(position, np.nan if velocity is None else velocity, at)
+                if _is_number(position) and (before is None or at > before.at):
+                    self._joints[name] = JointState(position, velocity if _is_number(velocity) else np.nan, at)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 class ForwardController:

@@ -135,7 +135,7 @@ class RosBridge:
         while not self._ends.is_set():
             try:
                 with self._connect(
-                    self._url, compression=None, proxy=None, legacy=True, open_timeout=PATIENCE, close_timeout=RETRY
+                    self._url, compression=None, proxy=None, open_timeout=PATIENCE, close_timeout=RETRY
                 ) as connection:
                     self._greet(connection)
                     for text in connection:

@@ -17,6 +17,7 @@ from robot_bridge.config import CONFIGS, read_robot
 from robot_bridge.drivers.conformance import CHECKS, PERIOD, Probe
 from robot_bridge.drivers.driver import ArmFault, Driver
 from robot_bridge.drivers.ros2 import Ros2Arm, joints_of, limits_of, main
+from robot_bridge.drivers.ros2_control import JointStates
 from tests.robot_bridge.drivers.programs import Program, stands_until_reset_and_then_goes, wait_for_fault
 from tests.robot_bridge.policies import until, with_patience
 
@@ -115,6 +116,30 @@ def test_velocities_that_nobody_says_are_differences(cell):
     assert 0.5 < turning < 2.0
 
 
+def test_joints_may_come_in_several_messages_and_what_is_no_number_does_not_count():
+    states = JointStates(stamped=True)
+    for at, names, positions, velocities in (
+        (7.0, ["a", "b"], [0.1, 0.2], [1.0]),
+        (7.1, ["c"], [0.3], []),
+        (7.2, ["b", "a"], [None, 0.4], [0.5, None]),
+    ):
+        header = {"stamp": {"sec": int(at), "nanosec": round(at % 1 * 1e9)}}
+        states.take({"header": header, "name": names, "position": positions, "velocity": velocities}, 50 + at)
+    joints = states.newest()
+    assert [joints[name].position for name in "abc"] == [0.4, 0.2, 0.3]
+    np.testing.assert_array_equal([joints[name].velocity for name in "abc"], np.nan)
+    assert [joints[name].at for name in "abc"] == pytest.approx([57.2, 57.0, 57.1], abs=1e-3)
+
+
+def test_a_message_that_comes_late_is_as_old_as_its_stamp_says():
+    for stamped, at in ((True, 57.01), (False, 57.4)):
+        states = JointStates(stamped)
+        for nanoseconds, arrived in ((0, 57.0), (10_000_000, 57.4)):
+            header = {"stamp": {"sec": 7, "nanosec": nanoseconds}}
+            states.take({"header": header, "name": ["a"], "position": [0.0], "velocity": []}, arrived)
+        assert states.newest()["a"].at == pytest.approx(at, abs=1e-3)
+
+
 def test_an_arm_at_rest_is_held_where_it_was_measured_and_told_nothing(cell, shared):
     cell.probe.ramp(cell.probe.away)
     cell.probe.watch(1.0)
@@ -137,6 +162,12 @@ def test_joint_states_that_stop_or_grow_old_are_a_fault_until_they_are_there_aga
         wait_for_fault(probe, False)
         stands_until_reset_and_then_goes(probe, 4)
     cell.close()
+
+
+@pytest.mark.slow
+def test_a_bridge_that_is_not_there_is_a_fault():
+    with pytest.raises(ArmFault, match=r"no rosbridge at ws://.*refused"):
+        Ros2Arm("ws://127.0.0.1:9", JOINTS, *LIMITS, controller="forward_position_controller")
 
 
 @pytest.mark.slow
@@ -195,13 +226,11 @@ def test_wrong_names_are_named_with_the_nearest(shared, joints, options, said):
         Ros2Arm(shared.url, joints, *LIMITS, **options)
 
 
-def test_a_controller_that_is_not_active_and_a_bridge_that_is_not_there_are_faults(robot):
+def test_a_controller_that_is_not_active_is_a_fault_and_no_address_a_mistake(robot):
     robot.type("deactivate")
     robot.says()
     with pytest.raises(ArmFault, match="is inactive; activate it: ros2 control switch_controllers"):
         Ros2Arm(robot.url, JOINTS, *LIMITS, controller="forward_position_controller", gripper="gripper")
-    with pytest.raises(ArmFault, match="no rosbridge at ws://"):
-        Ros2Arm("ws://127.0.0.1:9", JOINTS, *LIMITS, controller="forward_position_controller")
     with pytest.raises(UserError, match="a bridge is written ws://"):
         Ros2Arm("192.168.1.20", JOINTS, *LIMITS, controller="forward_position_controller")
 
