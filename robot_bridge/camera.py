@@ -1,8 +1,9 @@
-"""Cameras for the control loop, in a process of their own: V4L devices, and video files in their place.
+"""Cameras for the control loop, in a process of their own: V4L devices, RealSense, and video files in their place.
 
 On the robot's PC: python -m robot_bridge.camera front=/dev/video0 wrist=/dev/video2 --size 256
 and in robot.yaml: camera_address: tcp://127.0.0.1:5603, cameras: {agentview: front, eye_in_hand: wrist}
 
+Of RealSense cameras the colour, by serial number: python -m robot_bridge.camera front=realsense://819612070593
 Without a camera: python -m robot_bridge.camera front=some_video.mp4
 """
 
@@ -13,20 +14,19 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zmq
 
 from common.cli import CommandParser, run
 from common.errors import UserError
+from robot_bridge.camera_sources import CameraGone, opencv_frames
 from robot_bridge.drivers.protocol import CameraImage, pack_image
+from robot_bridge.realsense import SCHEME, librealsense, realsense_frames
 from robot_bridge.resize import resize
 
 RETRY = 1.0
 """Seconds between two attempts to open a camera that is gone."""
-PLAUSIBLE_AGE = 1.0
-"""Seconds; a device's own time stamp that is older, or in the future, is none of this machine's steady clock."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class Exposure:
 class Camera:
     """Reads ``source`` in a thread of its own, from construction to ``close``; keeps the newest image alone.
 
-    ``source`` is a V4L device (/dev/video0) or a video file, which is played at its own rate again and again. ``size``
-    (h, w): the middle of the picture in that shape, averaged down; None leaves it. ``rate`` is asked of a device. A
-    camera that is gone, or not there yet, is opened as soon as it is there; ``trouble`` says what is wrong meanwhile.
+    ``source`` is a V4L device (/dev/video0), a RealSense (realsense://SERIAL), or a video file or a recording of a
+    RealSense (realsense://FILE), which is played at its own rate again and again. ``size`` (h, w): the middle of the
+    picture in that shape, averaged down; None leaves it. ``rate`` is asked of a device. A camera that is gone, or not
+    there yet, is opened as soon as it is there; ``trouble`` says what is wrong meanwhile.
     """
 
     def __init__(self, name: str, source: str, size: tuple[int, int] | None, rate: float, news: threading.Event):
         self.name, self.source = name, source
         self.trouble = "not opened yet"
         self._size, self._rate, self._news = size, rate, news
-        self._device = source.startswith("/dev/")
         self._lock = threading.Lock()
         self._newest: Exposure | None = None
         self._sequence = 0
@@ -70,56 +70,28 @@ class Camera:
         self._thread.join(2)
 
     def _work(self) -> None:
-        import cv2
-
+        frames = realsense_frames if self.source.startswith(SCHEME) else opencv_frames
         while not self._ends.is_set():
-            capture = cv2.VideoCapture(self.source, cv2.CAP_V4L2 if self._device else cv2.CAP_ANY)
-            if capture.isOpened():
-                if self._device:
-                    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an old image is worth nothing
-                    capture.set(cv2.CAP_PROP_FPS, self._rate)
-                self._read(cv2, capture)
-            else:
-                self._complain("cannot be opened; is the path right, and may this user read it?")
-            capture.release()
-            if self.trouble:
+            try:
+                with contextlib.closing(frames(self.source, self._rate, self._ends)) as opened:
+                    for pixels, at in opened:
+                        self._keep(pixels, at)
+            except CameraGone as trouble:
+                self._complain(str(trouble))
                 self._ends.wait(RETRY)
 
-    def _read(self, cv2: Any, capture: Any) -> None:
-        """Until the device is gone, or the file has ended."""
-        period = 0.0 if self._device else 1 / (capture.get(cv2.CAP_PROP_FPS) or self._rate)
-        due = time.monotonic()
-        shown = 0
-        while not self._ends.is_set():
-            if not capture.grab():
-                if self._device or not shown:
-                    self._complain("gives no images any more")
-                return
-            grabbed = time.monotonic()
-            good, pixels = capture.retrieve()
-            if not good:
-                continue
-            at = _exposed(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3, grabbed) if self._device else grabbed
-            pixels = pixels[..., ::-1]  # OpenCV has blue first
-            pixels = np.ascontiguousarray(pixels if self._size is None else resize(pixels, self._size))
-            self._sequence += 1
-            shown += 1
-            with self._lock:
-                self._newest = Exposure(pixels, at, self._sequence)
-            self.trouble = ""
-            self._news.set()
-            due = max(due + period, time.monotonic() - period)
-            self._ends.wait(max(0.0, due - time.monotonic()))
+    def _keep(self, pixels: np.ndarray, at: float) -> None:
+        pixels = np.ascontiguousarray(pixels if self._size is None else resize(pixels, self._size))
+        self._sequence += 1
+        with self._lock:
+            self._newest = Exposure(pixels, at, self._sequence)
+        self.trouble = ""
+        self._news.set()
 
     def _complain(self, trouble: str) -> None:
         if trouble != self.trouble:
             print(f"camera {self.name}: {self.source} {trouble}", file=sys.stderr, flush=True)
         self.trouble = trouble
-
-
-def _exposed(stamp: float, grabbed: float) -> float:
-    """The device's own time stamp (s) where that is the steady clock, as Linux's drivers have it; else ``grabbed``."""
-    return stamp if 0 <= grabbed - stamp < PLAUSIBLE_AGE else grabbed
 
 
 def publish(cameras: list[Camera], address: str, news: threading.Event, ends: threading.Event) -> None:
@@ -155,9 +127,9 @@ def read_sources(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, _, source = text.partition("=")
         if not name or not source or name in sources:
-            raise UserError(f"{text!r}: write NAME=/dev/videoN or NAME=FILE, every name once")
-        if not source.startswith("/dev/") and not Path(source).is_file():
-            raise UserError(f"there is no video file {source}; a device is written /dev/video0")
+            raise UserError(f"{text!r}: write NAME=/dev/videoN, NAME=realsense://SERIAL or NAME=FILE, every name once")
+        if not source.startswith(("/dev/", SCHEME)) and not Path(source).is_file():
+            raise UserError(f"there is no video file {source}; a device is written /dev/video0 or realsense://SERIAL")
         sources[name] = source
     return sources
 
@@ -165,7 +137,9 @@ def read_sources(texts: list[str]) -> dict[str, str]:
 def main(argv: list[str]) -> None:
     """The command."""
     parser = CommandParser("robot_bridge.camera", __doc__)
-    parser.add_argument("cameras", nargs="+", metavar="NAME=SOURCE", help="/dev/video0, or a video file to play")
+    parser.add_argument(
+        "cameras", nargs="+", metavar="NAME=SOURCE", help="/dev/video0, realsense://SERIAL, or a video file to play"
+    )
     parser.add_argument("--address", default="tcp://127.0.0.1:5603", help="where images are published")
     parser.add_argument("--size", type=int, metavar="SIDE", help="send squares of this side instead of whole pictures")
     parser.add_argument("--rate", type=float, default=30.0, help="images a second to ask a device for (default 30)")
@@ -175,10 +149,13 @@ def main(argv: list[str]) -> None:
     if not 1 <= arguments.rate <= 1000:
         raise UserError("--rate must be 1 to 1000 Hz")
     sources = read_sources(arguments.cameras)
-    try:
-        import cv2  # noqa: F401
-    except ImportError:
-        raise UserError("cameras need OpenCV: pip install 'amplify-deploy[cameras]'") from None
+    if any(source.startswith(SCHEME) for source in sources.values()):
+        librealsense()
+    if not all(source.startswith(SCHEME) for source in sources.values()):
+        try:
+            import cv2  # noqa: F401
+        except ImportError:
+            raise UserError("cameras need OpenCV: pip install 'amplify-deploy[cameras]'") from None
     news, ends = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ends.set())

@@ -2,6 +2,7 @@
 
   python -m robot_bridge.twin & python -m robot_bridge.episodes --robot twin --record data/mine --task 'pick up the can'
   python -m robot_bridge.episodes --robot robot.yaml --record data/mine --task '...' --by gamepad
+  python -m robot_bridge.episodes --robot so101 --record data/mine --task '...' --by leader --set port=/dev/ttyACM1
   python -m robot_bridge.episodes --robot robot.yaml --record data/mine --task '...' --by policy --server tcp://gpu:5555
 
 Keys are single presses. Enter begins an episode and ends it, and the arm brakes; then s, f or d say whether it was a
@@ -28,8 +29,10 @@ from common.errors import UserError
 from policy.chunks import JOINERS, OverlapBlend
 from robot_bridge import logs
 from robot_bridge.config import TEMPLATES, RobotConfig, read_robot
+from robot_bridge.drivers.lerobot import TELEOPERATORS, maker
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.key_presses import KeyPresses
+from robot_bridge.leader import LeaderTeleoperation
 from robot_bridge.realtime import DEFAULT_PRIORITY, prefer_this_process
 from robot_bridge.run import check_cameras, check_policy, check_replan, connect, introduce, questions, stop_key
 from robot_bridge.sitting import Driver, Sitting
@@ -42,7 +45,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--record", type=Path, required=True, metavar="DIR", help="where episodes go")
     parser.add_argument("--task", required=True, help="the instruction that the episodes follow")
     parser.add_argument("--episodes", type=positive, default=10, metavar="N", help="how many to keep (default 10)")
-    parser.add_argument("--by", choices=("keyboard", "gamepad", "policy"), default="keyboard", help="who moves the arm")
+    parser.add_argument("--by", choices=tuple(DRIVERS), default="keyboard", help="who moves the arm")
     parser.add_argument("--seconds", type=float, default=60.0, help="an episode ends after so long (default 60)")
     parser.add_argument("--count-down", type=int, default=3, metavar="S", help="seconds before each (default 3)")
     parser.add_argument("--rate", type=float, help="control rate in Hz, if not robot.yaml's (20, as in training)")
@@ -56,6 +59,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     person.add_argument("--speed", type=float, default=0.4, help="share of the largest action (default 0.4)")
     person.add_argument("--device", default="/dev/input/js0", help="the gamepad (default /dev/input/js0)")
     person.add_argument("--image-size", type=positive, default=128, help="side of the images in the HDF5 (default 128)")
+    person.add_argument("--leader", default="so101_leader", metavar="KIND", help="what LeRobot calls it (so101_leader)")
+    person.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="of the leader's configuration: port, id, ..."
+    )
     policy = parser.add_argument_group("moved by a policy")
     policy.add_argument("--server", default="tcp://127.0.0.1:5555", help="tcp://, groot:// or openpi://HOST:PORT")
     policy.add_argument("--replan", type=positive, default=4, help="ticks between requests (default 4)")
@@ -105,7 +112,22 @@ def _person(arguments: argparse.Namespace, config: RobotConfig, keys: KeyPresses
     )
 
 
-def _policy(arguments: argparse.Namespace, config: RobotConfig) -> Driver:
+def _leader(arguments: argparse.Namespace, config: RobotConfig, keys: KeyPresses) -> Driver:
+    """Somebody with a leader arm."""
+    make = maker(arguments.leader, arguments.set, TELEOPERATORS)
+    leader = LeaderTeleoperation(make, config, tell=lambda text: print(text, flush=True))
+    return Driver(
+        asks=(leader.ask,),
+        joiner=lambda: OverlapBlend(0),
+        replan=1,
+        views=VIEWS,
+        image_size=(arguments.image_size, arguments.image_size),
+        keys=leader.keys,
+        begin=leader.begin,
+    )
+
+
+def _policy(arguments: argparse.Namespace, config: RobotConfig, keys: KeyPresses) -> Driver:
     """What is behind a policy server."""
     clients, about, seconds = connect(arguments)
     rate = arguments.rate or config.rate
@@ -119,6 +141,10 @@ def _policy(arguments: argparse.Namespace, config: RobotConfig) -> Driver:
         views=tuple(about["views"]),
         image_size=tuple(about["image_size"]),  # type: ignore[arg-type]
     )
+
+
+DRIVERS = {"keyboard": _person, "gamepad": _person, "leader": _leader, "policy": _policy}
+"""Who may move the arm, and what makes them ready for it."""
 
 
 def main(argv: list[str]) -> None:
@@ -137,7 +163,7 @@ def main(argv: list[str]) -> None:
     rate = arguments.rate or config.rate
     prefer_this_process(arguments.priority)  # before the threads that serve the loop start, so that they inherit it
     with KeyPresses(sys.stdin.fileno()) as keys:
-        driver = _policy(arguments, config) if arguments.by == "policy" else _person(arguments, config, keys)
+        driver = DRIVERS[arguments.by](arguments, config, keys)
         link = RobotLink.to(config)
         try:
             link.wait(tuple(config.cameras.get(view, view) for view in driver.views), timeout=10.0)

@@ -46,6 +46,8 @@ class Measured:
     q: np.ndarray
     dq: np.ndarray
     fingers: np.ndarray
+    at: float | None = None
+    """Monotonic time (s) of the measurement; None: it was made when it was asked for."""
 
 
 class Arm(Protocol):
@@ -118,6 +120,7 @@ class Driver:
     def run(self) -> None:
         """Until ``stop``; then the arm rests."""
         due = told = time.monotonic()
+        newest = -np.inf
         try:
             while not self._stopping.is_set():
                 now = time.monotonic() - self._began
@@ -126,10 +129,11 @@ class Driver:
                     self._act(now)
                 except ArmFault as fault:
                     self._fail(str(fault))
-                measured = time.monotonic()
-                if measured - told >= STATE_PERIOD - PERIOD / 2:
-                    told = measured
-                    self._tell(measured - self._began)
+                now = time.monotonic()
+                at = now if self._fault or self._measured.at is None else self._measured.at
+                if now - told >= STATE_PERIOD - PERIOD / 2 and at > newest:  # what repeats is no state
+                    told, newest = now, at
+                    self._tell(now - self._began, at - self._began)
                 due = max(due + PERIOD, time.monotonic() - PERIOD)
                 time.sleep(max(0.0, due - time.monotonic()))
         finally:
@@ -191,11 +195,11 @@ class Driver:
         self._fault, self._rests = fault, True
         self._reference.abandon()
 
-    def _tell(self, clock: float) -> None:
+    def _tell(self, now: float, at: float) -> None:
         self._sequence += 1
         measured, reception = self._measured, self._reception
-        receipt = (reception.boot, reception.session(clock), reception.last_sequence)
-        state = RobotState(self._sequence, clock, measured.q, measured.dq, measured.fingers, self._fault, *receipt)
+        receipt = (reception.boot, reception.session(now), reception.last_sequence)
+        state = RobotState(self._sequence, at, measured.q, measured.dq, measured.fingers, self._fault, *receipt)
         self._out.send_multipart(pack_state(state), zmq.NOBLOCK)
 
 

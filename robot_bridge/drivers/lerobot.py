@@ -10,7 +10,7 @@ import importlib
 import logging
 import pkgutil
 import time
-from collections import deque
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,16 +18,13 @@ import numpy as np
 from common.cli import CommandParser, run
 from common.errors import UserError
 from robot_bridge.drivers.driver import ArmFault, Measured, add_options, serve
+from robot_bridge.drivers.speedometer import Speedometer
 
 VELOCITY, BRAKING = 2.0, 8.0
 """Rad/s and rad/s^2 of every joint; an STS3215 turns 4.7 rad/s without load."""
 GRIPPER = "gripper"
-WINDOW = 0.1
-"""Seconds over which velocity is taken: the servos measure positions only, in steps of 0.0015 rad."""
 SILENCE = 0.1
 """Seconds for which a bus may fail to answer: single packets get lost."""
-STANDS = 0.02
-"""Rad/s that is one step of the servos within ``WINDOW``, and so no motion."""
 
 
 class Robot(Protocol):
@@ -58,7 +55,7 @@ class LeRobotArm:
 
     def __init__(self, make: Any):
         self._make = make
-        self._past: deque[tuple[float, np.ndarray]] = deque()
+        self._speedometer = Speedometer()
         self._connect()
         names = [key.removesuffix(".pos") for key in self._robot.action_features if key.endswith(".pos")]
         self.joints = tuple(name for name in names if name != GRIPPER)
@@ -103,7 +100,7 @@ class LeRobotArm:
             self._robot.disconnect()
         except Exception as error:
             logging.getLogger("robot_bridge.driver").info("the lost arm: %s", error)
-        self._past.clear()
+        self._speedometer.forget()
         self._connect()
         self._answered = time.monotonic()
 
@@ -131,36 +128,47 @@ class LeRobotArm:
             seen = self._robot.get_observation()
         except Exception as error:
             raise ArmFault(f"the arm: {error}") from None
-        now, q = time.monotonic(), np.radians([float(seen[f"{name}.pos"]) for name in self.joints])
-        self._past.append((now, q))
-        while len(self._past) > 2 and self._past[1][0] <= now - WINDOW:
-            self._past.popleft()
-        passed = now - self._past[0][0]
-        dq = (q - self._past[0][1]) / passed if passed > 0 else np.zeros_like(q)
-        dq = np.where(np.abs(dq) < STANDS, 0.0, dq)
+        q = np.radians([float(seen[f"{name}.pos"]) for name in self.joints])
+        dq = self._speedometer.velocity(q, time.monotonic())
         fingers = np.array([float(seen[f"{GRIPPER}.pos"])]) if self._has_gripper else np.zeros(0)
         return Measured(q, dq, fingers)
 
 
-def maker(kind: str, settings: list[str]) -> Any:
+@dataclass(frozen=True)
+class Kinds:
+    """What LeRobot has several kinds of: their module, the class of their configurations, and what makes one."""
+
+    module: str
+    configuration: str
+    make: str
+    noun: str
+
+
+ROBOTS = Kinds("lerobot.robots", "RobotConfig", "make_robot_from_config", "robot")
+TELEOPERATORS = Kinds("lerobot.teleoperators", "TeleoperatorConfig", "make_teleoperator_from_config", "teleoperator")
+
+
+def maker(kind: str, settings: list[str], kinds: Kinds = ROBOTS) -> Any:
     """What builds the robot that LeRobot calls ``kind``, with ``NAME=VALUE`` settings of its configuration.
 
     Raises:
         UserError: lerobot is missing, or knows no such robot or setting.
     """
     try:
-        robots = importlib.import_module("lerobot.robots")
-        utils = importlib.import_module("lerobot.robots.utils")
+        package = importlib.import_module(kinds.module)
+        utils = importlib.import_module(f"{kinds.module}.utils")
     except ImportError as error:
         raise UserError(f"the package lerobot is missing: pip install 'amplify-deploy[lerobot]' ({error})") from None
-    for module in pkgutil.iter_modules(robots.__path__):  # which register their configurations
+    for module in pkgutil.iter_modules(package.__path__):  # which register their configurations
         try:
-            importlib.import_module(f"lerobot.robots.{module.name}")
+            importlib.import_module(f"{kinds.module}.{module.name}")
         except ImportError as error:
-            logging.getLogger("robot_bridge.driver").debug("lerobot.robots.%s: %s", module.name, error)
-    choices = robots.RobotConfig.get_known_choices()
+            logging.getLogger("robot_bridge.driver").debug("%s.%s: %s", kinds.module, module.name, error)
+    choices = getattr(package, kinds.configuration).get_known_choices()
     if kind not in choices:
-        raise UserError(f"lerobot has no robot {kind!r}, or lacks a package for it; there are {', '.join(choices)}")
+        raise UserError(
+            f"lerobot has no {kinds.noun} {kind!r}, or lacks a package for it; there are {', '.join(choices)}"
+        )
     given: dict[str, Any] = {"disable_torque_on_disconnect": False, "use_degrees": True}
     known = set(getattr(choices[kind], "__dataclass_fields__", {}))
     given = {name: value for name, value in given.items() if name in known}
@@ -169,7 +177,7 @@ def maker(kind: str, settings: list[str]) -> Any:
         if not equals or name not in known:
             raise UserError(f"--set {setting}: {kind} has {', '.join(sorted(known))}")
         given[name] = {"true": True, "false": False}.get(value, value)
-    return lambda: utils.make_robot_from_config(choices[kind](**given))
+    return lambda: getattr(utils, kinds.make)(choices[kind](**given))
 
 
 def main(argv: list[str]) -> None:

@@ -14,7 +14,8 @@ pytest.importorskip("cv2")
 import cv2
 
 from common.errors import UserError
-from robot_bridge.camera import Camera, _exposed, main, read_sources
+from robot_bridge.camera import Camera, main, read_sources
+from robot_bridge.camera_sources import exposed
 from robot_bridge.drivers.protocol import CAMERA_TOPIC, unpack_image
 from tests.robot_bridge.policies import until
 from tests.robot_bridge.processes import Process
@@ -90,9 +91,9 @@ def test_a_camera_that_is_gone_is_told_and_comes_back(tmp_path, capsys):
 
 
 def test_a_device_s_own_time_stamp_counts_where_it_is_of_the_steady_clock():
-    assert _exposed(99.97, 100.0) == 99.97
-    assert _exposed(0.0, 100.0) == 100.0  # none
-    assert _exposed(1.7e9, 100.0) == 100.0  # the time of day
+    assert exposed(99.97, 100.0) == 99.97
+    assert exposed(0.0, 100.0) == 100.0  # none
+    assert exposed(1.7e9, 100.0) == 100.0  # the time of day
 
 
 @pytest.mark.parametrize("arguments", [["front"], ["=x"], ["front=nowhere.mp4"], ["a=/dev/video0", "a=/dev/video1"]])
