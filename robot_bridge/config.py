@@ -110,15 +110,14 @@ class GripperConfig:
         share = min(max(action, 0.0), 1.0)
         return self.closed + (self.open - self.closed) * (share if self.action == "opening" else 1 - share)
 
-    @property
-    def to_open(self) -> float:
-        """The policy's number that opens it."""
-        return {"sign": -1.0, "opening": 1.0, "closing": 0.0}[self.action]
+    def to_reach(self, opening: float) -> float:
+        """The policy's number that takes the fingers to ``opening``; where it only has a sign, to the nearer end."""
+        share = (opening - self.closed) / (self.open - self.closed)
+        return {"sign": -1.0 if share > 0.5 else 1.0, "opening": share, "closing": 1 - share}[self.action]
 
     def to_stay(self, opening: float) -> float:
         """The policy's number that leaves fingers where they are, at ``opening``."""
-        share = (opening - self.closed) / (self.open - self.closed)
-        return {"sign": 0.0, "opening": share, "closing": 1 - share}[self.action]
+        return 0.0 if self.action == "sign" else self.to_reach(opening)
 
 
 @dataclass(frozen=True)
