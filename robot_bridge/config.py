@@ -70,6 +70,8 @@ class SafetyConfig:
     soft_start_seconds: float = 2.0
     soft_start_from: float = 0.1
     following: FollowingConfig = FollowingConfig()
+    arms_apart: float = 0.05
+    """m that several arms keep from each other."""
 
     def within(self, box: "Box | None") -> "SafetyConfig":
         """These limits, around an arm that has a box of its own."""
@@ -384,6 +386,7 @@ def _safety(section: Section, dof: int) -> SafetyConfig:
         "stop_after",
         "state_timeout",
         "camera_timeout",
+        "arms_apart",
     ):
         if key in section:
             values[key] = section.positive(key)
