@@ -40,10 +40,10 @@ class Shadow:
         self.world = World(self._robot, scene, image_size)
         self._socket = open_socket(config.camera_address)
         self._stopping = threading.Event()
-        wiring = config.joint_map.real_dof
-        self._link = RobotLink(config.state_address, config.target_address, wiring, fingers=config.fingers)
+        addresses = config.state_address, config.target_address
+        self._link = RobotLink(*addresses, config.joint_map.real_dof, fingers=config.fingers)
         self._link.wait((), PATIENCE)
-        self.world.place(self._goal(0.0)[0])
+        self.world.place(self._goal(np.zeros(len(config.joints)))[0])
 
     def run(self) -> None:
         """At the arm's side, in real time; cameras are rendered in a thread beside it."""
@@ -66,8 +66,9 @@ class Shadow:
         """Ends ``run``."""
         self._stopping.set()
 
-    def _goal(self, ahead: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the servos are to go, joints (n,) rad and grippers (g,): where the arm will be ``ahead`` s from now."""
+    def _goal(self, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the servos are to go, joints (n,) rad and grippers (g,): where the arm will be ``ahead`` (n,) s from
+        now."""
         received = self._link.state()
         assert isinstance(received, Received)
         state, age = received.state, time.monotonic() - received.at

@@ -230,6 +230,9 @@ def main(argv: list[str]) -> None:
     picture = arguments.image_size, arguments.camera_rate
     twin: Twin | Shadow
     if arguments.follow:
+        for option in ("state_address", "target_address", "fault"):
+            if getattr(arguments, option) != parser.get_default(option):
+                raise UserError(f"--{option.replace('_', '-')} is not for --follow; robot.yaml says where the robot is")
         twin = Shadow(read_robot(arguments.robot), *picture, arguments.scene)
         print(f"shadow: follows {twin.config.name} at {twin.config.state_address}", flush=True)
     else:

@@ -17,7 +17,7 @@ from robot_bridge.config import RobotConfig, read_robot
 from robot_bridge.drivers.link import RobotLink
 from robot_bridge.panda import HOME
 from robot_bridge.shadow import Shadow
-from robot_bridge.twin import Twin
+from robot_bridge.twin import Twin, main
 from tests.robot_bridge.policies import until
 
 PEDESTAL = """
@@ -101,6 +101,12 @@ def test_the_loop_gets_its_images(shadow, link):
     image = link.images()["agentview"].pixels
     assert image.shape == (32, 32, 3)
     assert np.ptp(image) > 50
+
+
+@pytest.mark.parametrize("option", [("--fault", "noise 0.1"), ("--state-address", "tcp://127.0.0.1:5699")])
+def test_what_a_robot_of_its_own_would_do_is_not_for_one_that_follows(option: tuple[str, str]):
+    with pytest.raises(UserError, match=f"{option[0]} is not for --follow"):
+        main(["--robot", "franka", "--follow", *option])
 
 
 def test_a_robot_yaml_without_an_address_for_images_is_refused(config):
