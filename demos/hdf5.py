@@ -54,6 +54,7 @@ ARRAYS: dict[str, Array] = {
     "ee_ori": Array("obs/ee_ori", (3,)),
     "actions_executed": Array("actions_executed", (7,), optional=True),
     "phases": Array("phases", (), "uint8", optional=True),
+    "openings": Array("robot/opening", (None,), optional=True),
 }
 
 
@@ -69,6 +70,7 @@ class Episode:
     ``actions_executed`` (T, 7) is what the simulator was really given, noise included, where that is known: from the
     first state they lead to the others, ``actions`` (what the expert wanted) do not. ``phases`` (T,) uint8 are the
     numbers of what the hand was doing, where that is known, in the attribute ``phase_names`` (joined by commas).
+    ``openings`` (T, g) is where a robot's grippers were told to be, in their drivers' units, where one was recorded.
 
     ``attributes`` are numbers, strings or small arrays kept with the episode: seed, noise, versions, ``model_file``.
     """
@@ -86,6 +88,7 @@ class Episode:
     ee_ori: np.ndarray
     actions_executed: np.ndarray | None = None
     phases: np.ndarray | None = None
+    openings: np.ndarray | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ class Motion:
 
     root_pos (T, 3) m; root_rot (T, 4) unit quaternions; joints (T, n) rad, or whatever else a frame's joint channels
     hold; all float32. ``transition`` (T,) marks the frames that lead over to the next clip of a trajectory.
+    ``openings`` (T, g) float32 is where a robot's grippers were told to be, in its drivers' units, where that is known.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Motion:
     transition: np.ndarray
     source: str = ""
     """file and rows, for messages"""
+    openings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -101,7 +103,8 @@ def make_motion(
 
 
 def resampled(motion: Motion, frame_rate: float) -> Motion:
-    """The motion at another frame rate: positions and joints linearly, rotations along the shorter arc.
+    """The motion at another frame rate: positions and joints linearly, rotations along the shorter arc; grippers are
+    told what they were told last.
 
     It begins with the same frame and is as long, up to a part of a frame.
     """
@@ -130,6 +133,7 @@ def sampled(motion: Motion, times: np.ndarray, frame_rate: float) -> Motion:
         root_rot=continuous(rotation.as_quat()).astype(np.float32),
         joints=between(motion.joints),
         transition=motion.transition[np.round(at).astype(np.int64)],
+        openings=None if motion.openings is None else motion.openings[at.astype(np.int64)],
     )
 
 

@@ -10,6 +10,7 @@ PKL: a mapping of names to motions (``root_trans_offset``, ``root_rot`` x y z w,
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,18 +219,18 @@ def _of_mapping(name: str, motion: Any, source: str) -> Motion:
 
 
 def read_demonstrations(path: str | Path) -> list[Motion]:
-    """How the arm moved in each demonstration of a file, ours or LIBERO's; the root stands at the origin."""
-    path = Path(path)
+    """How the arm moved in each demonstration of a file, ours or LIBERO's; the root stands at the origin.
+
+    A robot's recording also has what its grippers were told.
+    """
+    path, motions = Path(path), []
     with DemoReader(path) as reader:
-        return [
-            make_motion(
-                f"{path.stem}/{demo}",
-                CONTROL_FREQUENCY,
-                np.asarray(reader.read(index, "joint_states")),
-                source=f"{path}: {demo}",
-            )
-            for index, demo in enumerate(reader.names)
-        ]
+        for index, demo in enumerate(reader.names):
+            joints = np.asarray(reader.read(index, "joint_states"))
+            motion = make_motion(f"{path.stem}/{demo}", CONTROL_FREQUENCY, joints, source=f"{path}: {demo}")
+            told = reader.read(index, "openings").astype(np.float32) if reader.has(index, "openings") else None
+            motions.append(replace(motion, openings=told))
+    return motions
 
 
 def _kind(value: Any) -> str:

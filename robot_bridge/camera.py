@@ -12,8 +12,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import zmq
@@ -94,8 +96,27 @@ class Camera:
         self.trouble = trouble
 
 
-def publish(cameras: list[Camera], address: str, news: threading.Event, ends: threading.Event) -> None:
-    """Sends every image as soon as it is there, by the robot protocol, until ``ends`` is set.
+class Source(Protocol):
+    """Where images come from."""
+
+    name: str
+
+    def take(self) -> Exposure | None:
+        """The newest image, once."""
+        ...
+
+
+def send(camera: Source, socket: zmq.Socket) -> None:
+    """Sends the newest image, if there is one that was not sent yet, by the robot protocol."""
+    if (image := camera.take()) is not None:
+        age = max(0.0, time.monotonic() - image.at)
+        frames = pack_image(CameraImage(camera.name, image.sequence, image.pixels, age))
+        with contextlib.suppress(zmq.Again):
+            socket.send_multipart(frames, zmq.NOBLOCK)
+
+
+def open_socket(address: str) -> zmq.Socket:
+    """For ``send``.
 
     Raises:
         UserError: the address cannot be had.
@@ -107,17 +128,23 @@ def publish(cameras: list[Camera], address: str, news: threading.Event, ends: th
         socket.bind(address)
     except zmq.ZMQError as error:
         socket.close()
-        raise UserError(f"cannot publish images at {address}: {error}; choose another --address") from None
+        raise UserError(f"cannot publish images at {address}: {error}; choose another address") from None
+    return socket
+
+
+def publish(cameras: Sequence[Source], address: str, news: threading.Event, ends: threading.Event) -> None:
+    """Sends every image as soon as it is there, until ``ends`` is set.
+
+    Raises:
+        UserError: the address cannot be had.
+    """
+    socket = open_socket(address)
     print(f"cameras: {', '.join(camera.name for camera in cameras)} at {address}", flush=True)
     while not ends.is_set():
         news.wait(0.2)
         news.clear()
         for camera in cameras:
-            if (image := camera.take()) is not None:
-                age = max(0.0, time.monotonic() - image.at)
-                frames = pack_image(CameraImage(camera.name, image.sequence, image.pixels, age))
-                with contextlib.suppress(zmq.Again):
-                    socket.send_multipart(frames, zmq.NOBLOCK)
+            send(camera, socket)
     socket.close()
 
 

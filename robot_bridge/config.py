@@ -70,6 +70,8 @@ class SafetyConfig:
     soft_start_seconds: float = 2.0
     soft_start_from: float = 0.1
     following: FollowingConfig = FollowingConfig()
+    arms_apart: float = 0.05
+    """m that several arms keep from each other."""
 
     def within(self, box: "Box | None") -> "SafetyConfig":
         """These limits, around an arm that has a box of its own."""
@@ -110,15 +112,14 @@ class GripperConfig:
         share = min(max(action, 0.0), 1.0)
         return self.closed + (self.open - self.closed) * (share if self.action == "opening" else 1 - share)
 
-    @property
-    def to_open(self) -> float:
-        """The policy's number that opens it."""
-        return {"sign": -1.0, "opening": 1.0, "closing": 0.0}[self.action]
+    def to_reach(self, opening: float) -> float:
+        """The policy's number that takes the fingers to ``opening``; where it only has a sign, to the nearer end."""
+        share = (opening - self.closed) / (self.open - self.closed)
+        return {"sign": -1.0 if share > 0.5 else 1.0, "opening": share, "closing": 1 - share}[self.action]
 
     def to_stay(self, opening: float) -> float:
         """The policy's number that leaves fingers where they are, at ``opening``."""
-        share = (opening - self.closed) / (self.open - self.closed)
-        return {"sign": 0.0, "opening": share, "closing": 1 - share}[self.action]
+        return 0.0 if self.action == "sign" else self.to_reach(opening)
 
 
 @dataclass(frozen=True)
@@ -385,6 +386,7 @@ def _safety(section: Section, dof: int) -> SafetyConfig:
         "stop_after",
         "state_timeout",
         "camera_timeout",
+        "arms_apart",
     ):
         if key in section:
             values[key] = section.positive(key)

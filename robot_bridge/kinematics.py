@@ -52,6 +52,11 @@ class Kinematics:
         facing = self._data.site_xmat[self._site].reshape(3, 3)
         self._hand_offsets = (self._data.site_xpos[self._hand] - self._data.site_xpos[self._site]) @ facing
 
+    @property
+    def base(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position (3,) m and rotation (3, 3) of the base's frame in the model's."""
+        return self._data.xpos[self._base].copy(), self._data.xmat[self._base].reshape(3, 3).copy()
+
     def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position (3,) m and rotation (3, 3) of the end effector at ``q``."""
         data = self._place(q)

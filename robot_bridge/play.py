@@ -78,6 +78,9 @@ def main(argv: list[str]) -> None:
 
     motion, on_robot = _read(arguments)
     motion = simulator_joints(motion, config.joint_map, on_robot)
+    if motion.openings is not None and motion.openings.shape[1] != len(config.grippers):
+        print(f"fingers stay: the motion has {motion.openings.shape[1]} grippers, the robot {len(config.grippers)}")
+        motion = dataclasses.replace(motion, openings=None)
     limbs, rate = limbs_of(config), arguments.rate or config.rate
     print(f"motion  {motion.name}: {len(motion)} frames at {motion.frame_rate:g} Hz, {motion.seconds:.1f} s")
     settings = rate, arguments.speed

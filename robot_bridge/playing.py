@@ -50,13 +50,13 @@ def simulator_joints(motion: Motion, joint_map: JointMap, on_robot: bool | None 
 class Targets:
     """Joints (t, n) rad, one row a control period; the first ``approach`` rows lead to the motion.
 
-    With ``opens`` the grippers are opened on the way, else fingers are left as they are.
+    ``openings`` (t, g), in the drivers' units, is where the grippers are to be; without, fingers are left as they are.
     """
 
     rows: np.ndarray
     approach: int
     rate: float
-    opens: bool = False
+    openings: np.ndarray | None = None
 
     @property
     def seconds(self) -> float:
@@ -67,24 +67,33 @@ class Targets:
         return self.rows[min(max(tick, 0), len(self.rows) - 1)]
 
     def ahead(self, tick: int) -> np.ndarray:
-        """The rows (horizon, n) from a control period on."""
+        """The numbers (horizon,) of the rows from a control period on."""
         ticks = tick + np.arange(max(round(HORIZON_SECONDS * self.rate), 2))
-        return self.rows[np.clip(ticks, 0, len(self.rows) - 1)]
+        return np.clip(ticks, 0, len(self.rows) - 1)
 
 
 def chunks_of(targets: Targets, config: RobotConfig) -> Ask:
-    """What a policy that follows ``targets`` would answer, in mode ``joint_target``."""
+    """What a policy that follows ``targets`` would answer, in mode ``joint_target``.
+
+    Fingers that are left as they are stay where they were at first: told again and again where they were just seen,
+    they would yield to whatever they hold.
+    """
     arms, places = layout(config)
     width = config.embodiment.action_width
+    found: np.ndarray | None = None
 
     def ask(observation: Observation) -> np.ndarray:
-        joints = targets.ahead(observation.tick)
-        chunk = np.zeros((len(joints), width))
+        nonlocal found
+        found = openings(config.grippers, observation.fingers) if found is None else found
+        ahead = targets.ahead(observation.tick)
+        chunk = np.zeros((len(ahead), width))
         for own, part in zip(config.slices, arms, strict=True):
-            chunk[:, part] = joints[:, own]
-        told = openings(config.grippers, observation.fingers)
-        for place, gripper, opening in zip(places, config.grippers, told, strict=True):
-            chunk[:, place] = gripper.to_open if targets.opens else gripper.to_stay(opening)
+            chunk[:, part] = targets.rows[ahead][:, own]
+        for number, (place, gripper) in enumerate(zip(places, config.grippers, strict=True)):
+            if targets.openings is None:
+                chunk[:, place] = gripper.to_stay(found[number])
+            else:
+                chunk[:, place] = [gripper.to_reach(opening) for opening in targets.openings[ahead, number]]
         return chunk
 
     return ask
@@ -95,6 +104,7 @@ def targets_of(
 ) -> Targets:
     """The motion at ``rate`` (Hz), ``speed`` times as fast, after a way to it from ``start`` (n,) rad.
 
+    On the way grippers are told what the motion tells them first.
     On the way no joint is faster than ``approach`` times its velocity limit, ``limits`` (n,) rad/s. The motion's own
     last pose, which may lie between two control periods, is held for a while.
     """
@@ -102,14 +112,21 @@ def targets_of(
     joints = played.joints.astype(np.float64)
     rows = _way(start, joints[0], rate, approach * limits)
     held = np.repeat(motion.joints[-1:].astype(np.float64), round(SETTLE_SECONDS * rate), axis=0)
-    return Targets(np.concatenate([rows, joints[1:], held]), len(rows) - 1, rate)
+    told = None
+    if played.openings is not None:
+        told = np.pad(played.openings, ((len(rows) - 1, len(held)), (0, 0)), mode="edge")
+    return Targets(np.concatenate([rows, joints[1:], held]), len(rows) - 1, rate, told)
 
 
-def targets_to(goal: np.ndarray, rate: float, start: np.ndarray, limits: np.ndarray, approach: float) -> Targets:
-    """The way from ``start`` to ``goal`` (n,) rad, with the gripper open; as the way to a motion in ``targets_of``."""
+def targets_to(
+    goal: np.ndarray, rate: float, start: np.ndarray, limits: np.ndarray, approach: float, openings: np.ndarray
+) -> Targets:
+    """The way from ``start`` to ``goal`` (n,) rad, as that to a motion in ``targets_of``; grippers go to ``openings``
+    (g,) at once."""
     rows = _way(start, goal, rate, approach * limits)
     held = np.repeat(goal[None], round(SETTLE_SECONDS * rate), axis=0)
-    return Targets(np.concatenate([rows, held]), len(rows) - 1, rate, opens=True)
+    told = np.tile(openings, (len(rows) + len(held), 1))
+    return Targets(np.concatenate([rows, held]), len(rows) - 1, rate, told)
 
 
 def _way(start: np.ndarray, goal: np.ndarray, rate: float, fastest: np.ndarray) -> np.ndarray:

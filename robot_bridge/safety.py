@@ -21,6 +21,7 @@ from common.joint_map import JointMap
 from robot_bridge.config import Box, SafetyConfig
 from robot_bridge.limits import MotionLimiter
 from robot_bridge.rotations import rotation_vector
+from robot_bridge.separation import Separation
 from robot_bridge.workspace import Body, Workspace
 
 TOLERANCE = 1e-6
@@ -143,8 +144,9 @@ class SafetyFilter:
     """The whole chain for one robot, called once a control period with whatever is wished at that time.
 
     A robot of several ``limbs`` moves as one: what slows a joint slows all of them, and where one arm has to brake the
-    others do. ``on_event(kind, text)`` hears of every change of mode and every intervention; ``interventions`` counts
-    them. ``reference`` (real_dof,), robot's unit, is where joints of the robot stay that the joint map does not name.
+    others do; so they do where two would come too near each other. ``on_event(kind, text)`` hears of every change of
+    mode and every intervention; ``interventions`` counts them. ``reference`` (real_dof,), robot's unit, is where joints
+    of the robot stay that the joint map does not name.
     """
 
     def __init__(
@@ -167,6 +169,7 @@ class SafetyFilter:
         self.interventions: Counter[str] = Counter()
         self.watchdog = Watchdog(config.hold_after, config.stop_after, on_event)
         self._started: float | None = None
+        self._refusal = "", ""  # what a plan was refused for last, and how to say it
         self._restart(start)
 
     @property
@@ -229,6 +232,7 @@ class SafetyFilter:
         q = self._motion.brake() if target is None else self._follow(target, self._speed(now))
         for limb, workspace in zip(self._limbs, self._workspaces, strict=True):
             workspace.settle(self._motion.plan[:, limb.joints])
+        self._separation.settle(self._motion.plan)
         return Command(q, self._map.to_real(q, self._reference), mode)
 
     def reset(self, measured: np.ndarray, reference: np.ndarray | None = None) -> bool:
@@ -325,7 +329,7 @@ class SafetyFilter:
             for kind in broken or ["braking"]:
                 self._intervene(kind, f"changed by {change:.4g}")
         if motion.refused:
-            self._intervene("last_look", "the arm would have left the box, or could not have stopped in it")
+            self._intervene(*self._refusal)
         return q
 
     def _speed(self, now: float) -> float:
@@ -338,6 +342,8 @@ class SafetyFilter:
     def _restart(self, start: np.ndarray) -> None:
         config = self._config
         self._workspaces = [Workspace(config.within(limb.box), limb.body, start[limb.joints]) for limb in self._limbs]
+        bodies = [(limb.body, limb.joints) for limb in self._limbs]
+        self._separation = Separation(config.arms_apart, bodies, start)
         present = self._map.present  # a joint that the robot does not have stays where it is
         self._motion = MotionLimiter(
             start,
@@ -355,9 +361,16 @@ class SafetyFilter:
             self._on_event("outside", f"the arm starts {outside:.3f} m outside its workspace; it may only come back")
 
     def _admits(self, path: np.ndarray) -> bool:
-        """Whether every arm stays in its box all along ``path`` (t, n) rad."""
+        """Whether every arm stays in its box all along ``path`` (t, n) rad, and away from the others."""
         pairs = zip(self._limbs, self._workspaces, strict=True)
-        return all(workspace.admits(path[:, limb.joints]) for limb, workspace in pairs)
+        if not all(workspace.admits(path[:, limb.joints]) for limb, workspace in pairs):
+            self._refusal = "last_look", "the arm would have left the box, or could not have stopped in it"
+        elif not self._separation.admits(path):
+            nearest = f"the arms would have come within {self._config.arms_apart:g} m of each other"
+            self._refusal = "arms_apart", nearest
+        else:
+            return True
+        return False
 
     def _note(self, kind: str, allowed: np.ndarray, wished: np.ndarray) -> bool:
         change = float(np.abs(allowed - wished).max())

@@ -103,7 +103,8 @@ class Sitting:
             self._say("to the home pose; Enter stops")
             start = self._measured()
             config = replace(self._config, mode="joint_target")
-            targets = targets_to(self._home, self._rate, start, config.safety.velocity, APPROACH)
+            opened = np.array([gripper.open for gripper in config.grippers])
+            targets = targets_to(self._home, self._rate, start, config.safety.velocity, APPROACH, opened)
             asker = Asker(chunks_of(targets, config))
             loop = ControlLoop(
                 config, self._link, self._limbs, asker, OverlapBlend(), views=(), image_size=(1, 1), rate=self._rate,

@@ -27,6 +27,11 @@ class Body(Protocol):
     radii: np.ndarray
     """(m,) m of the spheres that stand for the arm; the first is the end effector's, 0."""
 
+    @property
+    def base(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the base frame stands in the model's: position (3,) m and rotation (3, 3)."""
+        ...
+
     def centres(self, path: np.ndarray) -> np.ndarray:
         """Middles (t, m, 3) of the spheres, for joints (t, n) rad."""
         ...

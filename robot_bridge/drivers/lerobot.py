@@ -25,6 +25,8 @@ VELOCITY, BRAKING = 2.0, 8.0
 GRIPPER = "gripper"
 SILENCE = 0.1
 """Seconds for which a bus may fail to answer: single packets get lost."""
+AWAY, OVERLOADED = 0.35, 0.5
+"""Rad that a servo may be away from its goal, and for how many seconds: none says that it is overloaded."""
 
 
 class Robot(Protocol):
@@ -56,6 +58,8 @@ class LeRobotArm:
     def __init__(self, make: Any):
         self._make = make
         self._speedometer = Speedometer()
+        self._goal: np.ndarray | None = None
+        self._obeyed = time.monotonic()
         self._connect()
         names = [key.removesuffix(".pos") for key in self._robot.action_features if key.endswith(".pos")]
         self.joints = tuple(name for name in names if name != GRIPPER)
@@ -73,6 +77,7 @@ class LeRobotArm:
         except ArmFault:
             if time.monotonic() - self._answered > SILENCE:
                 raise
+        self._check_torque()
         return self._newest
 
     def steer(self, q: np.ndarray, dq: np.ndarray) -> None:
@@ -80,6 +85,7 @@ class LeRobotArm:
         goals = dict(zip(self.joints, np.degrees(q).tolist(), strict=True))
         if self._has_gripper:
             goals[GRIPPER] = self._told
+        self._goal = q
         try:
             self._robot.send_action({f"{name}.pos": value for name, value in goals.items()})
         except Exception as error:  # those of the bus have no common type
@@ -95,12 +101,15 @@ class LeRobotArm:
         self._told = float(np.clip(opening, 0.0, 100.0))
 
     def recover(self) -> None:
-        """Connects anew."""
+        """Connects anew, which gives servos that let go their torque back: their goals are then where the arm is."""
         try:
+            self._newest = self._read()
+            self.rest()
             self._robot.disconnect()
         except Exception as error:
             logging.getLogger("robot_bridge.driver").info("the lost arm: %s", error)
         self._speedometer.forget()
+        self._goal = None
         self._connect()
         self._answered = time.monotonic()
 
@@ -122,6 +131,20 @@ class LeRobotArm:
         if not self._robot.is_calibrated:
             self._robot.disconnect()
             raise UserError("the arm is not calibrated; lerobot-calibrate does it, with the same id")
+
+    def _check_torque(self) -> None:
+        """``ArmFault`` when a joint does not go to its goal; then the servos are told to stay where they are."""
+        now = time.monotonic()
+        away = np.zeros(1) if self._goal is None else np.abs(self._goal - self._newest.q)
+        if away.max() < AWAY:
+            self._obeyed = now
+        elif now - self._obeyed > OVERLOADED:
+            joint = int(np.argmax(away))
+            self.rest()
+            raise ArmFault(
+                f"the arm: {self.joints[joint]} is {away[joint]:.2f} rad from its goal; "
+                "it is overloaded or blocked, or its torque is off"
+            )
 
     def _read(self) -> Measured:
         try:

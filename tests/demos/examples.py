@@ -30,6 +30,7 @@ def make_episode(steps: int = 5, seed: int = 0, size: tuple[int, int] = (8, 6), 
         ee_ori=rng.normal(size=(steps, 3)),
         actions_executed=rng.uniform(-1, 1, (steps, 7)),
         phases=rng.integers(0, 9, steps, dtype=np.uint8),
+        openings=rng.uniform(0, 0.04, (steps, 1)),
         attributes=attributes,
     )
 

@@ -110,7 +110,7 @@ def test_official_files_are_read_in_numeric_order(tmp_path: Path, options: dict)
                     file[f"data/demo_{index}/{array.key}"] = values
     with DemoReader(path) as reader:
         assert reader.names[2:] == [f"demo_{index}" for index in range(2, 12)]
-        assert_equal(reader[10], replace(make_episode(seed=10), actions_executed=None, phases=None))
+        assert_equal(reader[10], replace(make_episode(seed=10), actions_executed=None, phases=None, openings=None))
         assert reader.language == "turn on"
         assert (reader.mapped(10, "agentview_rgb") is None) == bool(options)
 

@@ -12,6 +12,7 @@ class LinearArm:
     """End effector position = the first three joints, in metres; the orientation never changes."""
 
     radii = np.zeros(1)
+    base = np.zeros(3), np.eye(3)
 
     def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return q[:3].copy(), np.eye(3)

@@ -1,6 +1,8 @@
 """Playing motions: through joint map and limits to a robot, and a dry run that says where limits would cut."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ from demos.forward_kinematics import forward_kinematics
 from demos.motion import make_motion
 from demos.motion_files import write_npy
 from robot_bridge import play
+from robot_bridge.asker import Observation
 from robot_bridge.config import CONFIGS, read_robot
 from robot_bridge.panda import HOME
-from robot_bridge.playing import simulator_joints, targets_of
+from robot_bridge.playing import Targets, chunks_of, simulator_joints, targets_of
 from sim import collect
 from tests.robot_bridge.processes import Bench
 from tests.robot_bridge.robots import IdealRobot
@@ -63,6 +66,37 @@ def test_the_way_to_the_first_pose_is_slow_and_the_motion_is_met_at_the_loops_ra
     np.testing.assert_allclose(way[-1], 0.5, atol=1e-6)
     np.testing.assert_allclose(targets.rows[targets.approach + 20], 0.7, atol=1e-3)  # a second later
     np.testing.assert_array_equal(targets.at(10_000), targets.rows[-1])
+
+
+def gripper_numbers(targets: Targets, fingers: Sequence[float]) -> np.ndarray:
+    """What the SO-101's gripper (0 closed to 1 open) is told for the next second, at first and when the fingers, in
+    percent, have moved."""
+    config = replace(read_robot("so101"), mode="joint_target")
+    ask = chunks_of(targets, config)
+    seen = [Observation(0, 0.0, np.zeros(0), np.zeros(5), np.array([place]), np.zeros((1, 6))) for place in fingers]
+    return np.array([ask(observation)[:, -1] for observation in seen])
+
+
+def test_a_recorded_gripper_is_told_what_it_was_told_not_where_the_held_thing_stopped_it() -> None:
+    told = np.repeat([[100.0], [0.0]], 20, axis=0)
+    motion = replace(make_motion("m", 20, np.zeros((40, 5))), openings=told)
+    targets = targets_of(motion, 20, 1.0, np.zeros(5), np.ones(5), approach=0.25)
+    late = replace(
+        targets, rows=targets.rows[targets.approach + 10 :], openings=targets.openings[targets.approach + 10 :]
+    )
+    (numbers,) = gripper_numbers(late, [40.0])
+    np.testing.assert_array_equal(numbers, np.repeat([1.0, 0.0], 10))
+    slow = targets_of(motion, 20, 0.5, np.zeros(5), np.ones(5), approach=0.25)
+    assert slow.openings[slow.approach :].ravel().tolist() == [100.0] * 40 + [0.0] * (
+        len(slow.rows) - slow.approach - 40
+    )
+
+
+def test_fingers_that_are_left_as_they_are_do_not_yield_to_what_they_hold() -> None:
+    targets = targets_of(make_motion("m", 20, np.zeros((40, 5))), 20, 1.0, np.zeros(5), np.ones(5), approach=0.25)
+    first, later = gripper_numbers(targets, [40.0, 55.0])
+    np.testing.assert_allclose(first, 0.4)
+    np.testing.assert_array_equal(later, first)
 
 
 def test_a_motion_of_the_robots_joints_goes_back_through_the_map() -> None:

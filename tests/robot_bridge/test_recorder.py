@@ -14,6 +14,7 @@ import zmq
 
 from common.errors import UserError
 from demos.hdf5 import DemoReader
+from demos.motion_files import read_motions
 from robot_bridge.asker import Answer, Observation
 from robot_bridge.drivers.protocol import Target, pack_target
 from robot_bridge.loop import Tick
@@ -61,6 +62,8 @@ def test_a_session_comes_back_as_it_was(tmp_path):
         assert log["requests/chunks/0"].dtype == np.float32
         assert log["requests/error"].asstr()[:].tolist() == ["", "no answer"]
         assert log["events/text"].asstr()[:].tolist() == ["no fresh action"]
+    (motion,) = read_motions(path)
+    np.testing.assert_array_equal(motion.openings, np.full((5, 1), np.float32(0.04)))
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -28,6 +28,7 @@ from robot_bridge.osc import references_of
 from robot_bridge.rotations import rotation_vector
 from robot_bridge.run import check_policy
 from robot_bridge.safety import Mode
+from robot_bridge.separation import Separation
 from tests.robot_bridge.policies import until, with_patience
 from tests.robot_bridge.processes import Process
 
@@ -170,6 +171,26 @@ def test_two_arms_go_at_once_each_in_its_own_box(cell, tmp_path):
         until(lambda: made.link.state().state.fingers[0] < 20 and made.link.state().state.fingers[1] > 80, 10)
 
     with_patience(attempt)
+
+
+def test_two_arms_that_are_sent_to_each_other_stand_apart_and_go_on_when_they_are_sent_away(cell, tmp_path):
+    robot = two_arms(tmp_path)
+    text = yaml.safe_load(robot.read_text())
+    text["arms"]["right"].pop("workspace")  # a wall between them
+    text["safety"]["arms_apart"] = 0.15
+    robot.write_text(yaml.safe_dump(text))
+    config = read_robot(robot)
+    arms = [(limb.body, limb.joints) for limb in limbs_of(config)]
+    separation = Separation(config.safety.arms_apart, arms, config.home)
+    towards = np.array([1.1, 0, 0, 0, 0])  # the left one turns right, the right one left
+    asked = [*config.home[:5] + towards, 0.0, *config.home[5:] - towards, 0.0]
+    made = cell(robot, lambda observation: np.tile(asked, (16, 1)))
+    until(lambda: made.loop.safety.interventions["arms_apart"] > 5 and made.loop.safety.at_rest, 30)
+    assert 0.15 <= separation.gaps(made.loop.safety.q[None])[0, 0] < 0.18
+    assert separation.gaps(made.q[None])[0, 0] > 0.14
+    assert not made.loop.safety.interventions["last_look"]
+    asked[:] = [*config.home[:5], 0.0, *config.home[5:], 0.0]
+    until(lambda: np.abs(made.q - config.home).max() < 0.06, 30)
 
 
 def test_joints_that_only_one_side_has_stay_where_they_are(cell, tmp_path):

@@ -184,17 +184,17 @@ def test_a_libero_task_is_a_scene_for_the_twin(tmp_path, libero_assets):
     assert "open the middle drawer" in task.language
     model = load_scene(panda_twin(), tmp_path / "scene.xml").model
     twin = Twin(f"ipc://{tmp_path}/state", f"ipc://{tmp_path}/target", camera_rate=0, scene=str(tmp_path / "scene.xml"))
-    mujoco.mj_forward(model, twin.data)
+    mujoco.mj_forward(model, twin.world.data)
 
     env = LiberoEnv("libero_goal", 0, assets=libero_assets)
     env.restart(seed=3, init_state=3)
     for _ in range(10):
         env.advance(STILL)
-    assert len(twin.objects()) >= 3
-    for name, position in twin.objects().items():
+    assert len(twin.world.objects()) >= 3
+    for name, position in twin.world.objects().items():
         np.testing.assert_allclose(position, env.data.body(name).xpos, atol=1e-3)
-    np.testing.assert_allclose(twin.data.body("link0").xpos, env.data.body("robot0_link0").xpos, atol=1e-6)
-    np.testing.assert_allclose(twin.data.cam("agentview").xpos, env.data.cam("agentview").xpos, atol=1e-6)
+    np.testing.assert_allclose(twin.world.data.body("link0").xpos, env.data.body("robot0_link0").xpos, atol=1e-6)
+    np.testing.assert_allclose(twin.world.data.cam("agentview").xpos, env.data.cam("agentview").xpos, atol=1e-6)
     env.close()
     twin.stop()
     twin.run()

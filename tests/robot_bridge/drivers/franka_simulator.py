@@ -2,6 +2,7 @@
 
 It simulates no errors, so ``reflex`` on standard input does at libfranka's protocol what an arm does that hits
 something: the motion is aborted, the state shows error and mode until automatic error recovery, and the arm holds.
+Joint positions (rad) as arguments say where the arm begins. Its world has no things; nor has it a floor.
 """
 
 import contextlib
@@ -74,7 +75,9 @@ with contextlib.suppress(PermissionError):  # an arm does not wait for other pro
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(30))
 threading.Thread(target=read, daemon=True).start()
 with MujocoSimulator() as simulator:
-    simulator.add_robot()
+    home = [float(position) for position in sys.argv[1:]]
+    simulator.add_robot(**({"initial_q": home} if home else {}), initial_hand_width=0.08)
+    simulator.worldbody.remove(simulator.worldbody.find("geom[@name='ground']"))
     with franky_sim.SimulationServer(simulator, hostname_candidates=["127.0.0.1"]) as arm:
         print("ready", flush=True)
         arm.run_forever()
