@@ -13,7 +13,7 @@ from common.conventions import HORIZON
 from common.errors import UserError, require
 from robot_bridge.actions import layout, openings
 from robot_bridge.asker import Observation
-from robot_bridge.config import GripperConfig, RobotConfig
+from robot_bridge.config import RobotConfig
 from robot_bridge.drivers.lerobot import GRIPPER
 
 TOGETHER = np.radians(10.0)
@@ -122,7 +122,11 @@ class LeaderTeleoperation:
         action[arm] = joints
         told = openings(self._config.grippers, observation.fingers)
         for place, gripper, opening in zip(places, self._config.grippers, told, strict=True):
-            action[place] = gripper.to_stay(opening) if share is None else _number(gripper, share)
+            action[place] = (
+                gripper.to_stay(opening)
+                if share is None
+                else gripper.to_reach(gripper.closed + share * (gripper.open - gripper.closed))
+            )
         return np.tile(action, (HORIZON, 1))
 
     def _remind(self, now: float, apart: np.ndarray) -> None:
@@ -134,13 +138,6 @@ class LeaderTeleoperation:
             f"leader: bring it to the arm; {self._config.joints[joint]} by {np.degrees(apart[joint]):+.0f} degrees, "
             f"the others less, to within {np.degrees(TOGETHER):.0f}"
         )
-
-
-def _number(gripper: GripperConfig, share: float) -> float:
-    """The policy's number for a gripper that is to be open by ``share``, 0 closed to 1."""
-    if gripper.action == "sign":
-        return gripper.to_open if share > 0.5 else -gripper.to_open
-    return gripper.to_stay(gripper.closed + share * (gripper.open - gripper.closed))
 
 
 def _check(config: RobotConfig) -> None:
