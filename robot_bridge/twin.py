@@ -5,6 +5,7 @@ holds when targets stop coming. Then: python -m robot_bridge.run --robot twin --
 It is a Panda, or whatever the robot.yaml of --robot describes: --robot ur5e, --robot so101, --robot my_arms.yaml
 
 While it runs, type faults: delay 0.1 | loss 0.3 | noise 0.01 | freeze 1 | stuck 3 | fault TEXT, 'fault' to clear it.
+Or guide the arm, as a hand would: guide joint1 0.4 | guide home | guide hand 0.5 0.2 0.3 | guide gripper 0
 """
 
 import contextlib
@@ -34,6 +35,7 @@ from robot_bridge.drivers.protocol import (
     pack_state,
 )
 from robot_bridge.drivers.reception import Reception
+from robot_bridge.twin_guide import Guide
 from robot_bridge.twin_robot import TwinRobot, panda_twin, twin_of
 from robot_bridge.twin_scene import PERIOD, load_scene
 
@@ -198,6 +200,24 @@ class Twin:
         """Ends ``run``."""
         self._stopping.set()
 
+    def joints(self) -> np.ndarray:
+        """Where they are (n,) rad, simulator order."""
+        with self._lock:
+            return self.data.qpos[self._joints].copy()
+
+    def lead(self, q: np.ndarray, opening: float | None = None) -> None:
+        """As a person's hand: to joints (n,) rad, and all grippers to ``opening``, in their drivers' unit.
+
+        Raises:
+            UserError: a loop drives the robot.
+        """
+        with self._lock:
+            if self._driven:
+                raise UserError("a loop drives the twin; nobody can guide it")
+            self._wish, self._settling = q.copy(), False
+            if opening is not None:
+                self._openings[:] = opening
+
     def objects(self) -> dict[str, list[float]]:
         """Where the things that can be moved are: position (m) in the scene's frame, by body."""
         free = [joint for joint in range(self.model.njnt) if self.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE]
@@ -327,11 +347,13 @@ def main(argv: list[str]) -> None:
     for line in arguments.fault:
         faults.set(line)
     addresses = arguments.state_address, arguments.target_address
-    robot = panda_twin() if arguments.robot == "twin" else twin_of(read_robot(arguments.robot))
+    config = read_robot(arguments.robot)
+    robot = panda_twin() if arguments.robot == "twin" else twin_of(config)
     twin = Twin(*addresses, arguments.image_size, arguments.camera_rate, faults, arguments.scene, robot)
     if twin.notice:
         print(f"warning: {twin.notice}", file=sys.stderr)
-    threading.Thread(target=_read_faults, args=(faults,), daemon=True).start()
+    guide = Guide(config, robot.home, twin)
+    threading.Thread(target=_read_orders, args=(faults, guide), daemon=True).start()
     print(f"twin: state at {twin.state_address}, targets at {twin.target_address}", flush=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: twin.stop())
@@ -339,10 +361,14 @@ def main(argv: list[str]) -> None:
     print(json.dumps({"objects": twin.objects()}))
 
 
-def _read_faults(faults: Faults) -> None:
+def _read_orders(faults: Faults, guide: Guide) -> None:
+    """Faults, and where to be guided, from standard input."""
     for line in sys.stdin:
+        word, _, rest = line.strip().partition(" ")
         try:
-            if line.strip():
+            if word == "guide":
+                guide.obey(rest)
+            elif word:
                 faults.set(line)
                 print(f"faults: {faults}", flush=True)
         except UserError as error:
