@@ -12,12 +12,14 @@ from robot_bridge.drivers.listener import StateListener
 from robot_bridge.drivers.protocol import RobotState
 from robot_bridge.key_presses import ENDED, KeyPresses
 
-AVERAGED = 0.3
+AVERAGED = 0.2
 """Seconds of states that are averaged where the arm is to stand."""
-FEWEST = 4
-"""States in that time, at least."""
-STILL = 0.03
-"""rad that a joint which stands may drift in that time; ten times what encoders usually make of noise."""
+FEWEST = 8
+"""States that are averaged at least."""
+ATTEMPTS = 10
+"""How often that is tried while the arm still moves."""
+STILL = 0.01
+"""rad that a joint which stands may drift in that time, by the noise of its encoder or of a hand."""
 GLANCE = 0.05
 """Seconds between two looks at the keyboard."""
 
@@ -64,8 +66,8 @@ class Walk:
         _say(f"\n{step.ask(measurements)}")
         if step.name in measurements.done:
             _say(f"  so far: {measurements.done[step.name]}")
-        _say("   ".join((*labels, "r: from here", "b: back", "q: leave")))
         self._begin(step, measurements)
+        _say("   ".join((*labels, "r: from here", "b: back", "q: leave")))
         while True:
             heard = [step.hear(state.q) for state in self._listener.hear(GLANCE)]
             _show(heard[-1] if heard else "")
@@ -93,21 +95,22 @@ class Walk:
                 return
 
     def _stand(self, hear: Callable[[np.ndarray], str]) -> Standing:
-        """Where the arm stands, averaged; ``hear`` is told all of it.
+        """Where the arm stands, averaged, once it does; ``hear`` is told all of it.
 
         Raises:
-            Unclear: it moves.
+            Unclear: it goes on moving.
         """
-        states: list[RobotState] = self._listener.hear(AVERAGED)
-        while len(states) < FEWEST:
-            states += self._listener.hear(AVERAGED)
-        for state in states:
-            hear(state.q)
-        q = np.array([state.q for state in states])
-        middle = len(q) // 2
-        if np.abs(q[:middle].mean(axis=0) - q[middle:].mean(axis=0)).max(initial=0.0) > self._drift:
-            raise Unclear("the arm moves; hold it still")
-        return Standing(q.mean(axis=0), np.mean([state.fingers for state in states], axis=0))
+        for _ in range(ATTEMPTS):
+            states: list[RobotState] = []
+            while len(states) < FEWEST:
+                states += self._listener.hear(AVERAGED)
+            for state in states:
+                hear(state.q)
+            q = np.array([state.q for state in states])
+            middle = len(q) // 2
+            if np.abs(q[:middle].mean(axis=0) - q[middle:].mean(axis=0)).max(initial=0.0) < self._drift:
+                return Standing(q.mean(axis=0), np.mean([state.fingers for state in states], axis=0))
+        raise Unclear("the arm moves; hold it still")
 
 
 def _say(text: str) -> None:
