@@ -300,7 +300,9 @@ class Twin:
             self._out.send_multipart(self._late.popleft()[1], zmq.NOBLOCK)
         while self._pictures:
             taken, name, sequence, pixels = self._pictures.popleft()
-            self._out.send_multipart(pack_image(CameraImage(name, sequence, pixels, now - taken)), zmq.NOBLOCK)
+            self._out.send_multipart(
+                pack_image(CameraImage(name, sequence, pixels, time.monotonic() - taken)), zmq.NOBLOCK
+            )
 
     def _film(self) -> None:
         """Renders the cameras; only the main thread touches the sockets."""

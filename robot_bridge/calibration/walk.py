@@ -1,6 +1,7 @@
 """Leads a person through the steps, by single key presses; every step can be repeated, left as given, or come later."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,8 @@ ATTEMPTS = 10
 """How often that is tried while the arm still moves."""
 STILL = 0.01
 """rad that a joint which stands may drift in that time, by the noise of its encoder or of a hand."""
+CLEAR = "\x1b[K"
+"""Clears a terminal's line from here on."""
 GLANCE = 0.05
 """Seconds between two looks at the keyboard."""
 
@@ -115,11 +118,12 @@ class Walk:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody looks any more
-        print(text, flush=True)
+        print(CLEAR * sys.stdout.isatty() + text, flush=True)
 
 
 def _show(text: str) -> None:
-    """On a terminal, in a line that the next one takes."""
+    """On a terminal, in a line that the next text takes."""
     if text and sys.stdout.isatty():
+        width = shutil.get_terminal_size((120, 24)).columns - 1
         with contextlib.suppress(OSError, ValueError):
-            print(f"\r{text}\x1b[K\r", end="", flush=True)
+            print(f"{text[:width]}{CLEAR}\r", end="", flush=True)

@@ -42,6 +42,7 @@ def test_it_goes_where_it_is_led_and_says_what_it_does_not_understand(bench):
     listener.close()
 
 
+@pytest.mark.slow
 def test_nobody_leads_it_while_a_loop_drives_it(bench):
     twin = bench.twin()
     with serving(ConstantPolicy(), bench.policy):
