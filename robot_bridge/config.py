@@ -229,16 +229,34 @@ class RobotConfig:
         return Embodiment(tuple(state), tuple(action), self.rate, cameras)
 
 
-def read_robot(path: str | Path) -> RobotConfig:
-    """Reads and checks ``robot.yaml``; the names in ``TEMPLATES`` stand for the files that come with the package."""
-    file = CONFIGS / f"{path}.yaml" if str(path) in TEMPLATES else Path(path)
+def robot_file(path: str | Path) -> Path:
+    """Where a ``robot.yaml`` is; the names in ``TEMPLATES`` stand for the files that come with the package."""
+    return CONFIGS / f"{path}.yaml" if str(path) in TEMPLATES else Path(path)
+
+
+def read_mapping(file: Path) -> Any:
+    """What stands in a ``robot.yaml``, unchecked."""
     try:
-        data = yaml.safe_load(file.read_text())
+        return yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise RobotConfigError(f"cannot read the robot's configuration {file}: {error}") from None
+
+
+def read_robot(path: str | Path) -> RobotConfig:
+    """Reads and checks the ``robot.yaml`` that ``path`` names (``robot_file``)."""
+    file = robot_file(path)
+    return robot_of(read_mapping(file), file)
+
+
+def robot_of(data: Any, file: Path) -> RobotConfig:
+    """Checks what stands, or is to stand, in ``file``.
+
+    Raises:
+        RobotConfigError: it is no robot; the text names the file and the key.
+    """
     try:
         return _robot(Section(data, ""), file.parent)
-    except (RobotConfigError, UserError) as error:
+    except UserError as error:
         raise RobotConfigError(f"{file}: {error}") from None
 
 

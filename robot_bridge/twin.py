@@ -8,6 +8,7 @@ With --follow it goes where another robot is, and lends it a scene and cameras: 
 franka.yaml --follow --scene scene.xml
 
 While it runs, type faults: delay 0.1 | loss 0.3 | noise 0.01 | freeze 1 | stuck 3 | fault TEXT, 'fault' to clear it.
+Or guide the arm, as a hand would: guide joint1 0.4 | guide home | guide hand 0.5 0.2 0.3 | guide gripper 0
 """
 
 import contextlib
@@ -30,6 +31,7 @@ from robot_bridge.config import TEMPLATES, read_robot
 from robot_bridge.drivers.protocol import ProtocolError, RobotState, Target, pack_state
 from robot_bridge.drivers.reception import Reception
 from robot_bridge.shadow import Shadow
+from robot_bridge.twin_guide import Guide
 from robot_bridge.twin_robot import TwinRobot, panda_twin, twin_of
 from robot_bridge.twin_scene import PERIOD
 from robot_bridge.twin_world import World, beats
@@ -140,6 +142,23 @@ class Twin:
         """Ends ``run``."""
         self._stopping.set()
 
+    def joints(self) -> np.ndarray:
+        """Where they are (n,) rad, simulator order."""
+        return self.world.q
+
+    def lead(self, q: np.ndarray, opening: float | None = None) -> None:
+        """As a person's hand: to joints (n,) rad, and all grippers to ``opening``, in their drivers' unit.
+
+        Raises:
+            UserError: a loop drives the robot.
+        """
+        if self._driven:
+            raise UserError("a loop drives the twin; nobody can guide it")
+        self._settling = False
+        self._wish = q.copy()
+        if opening is not None:
+            self._openings[:] = opening
+
     def _clock(self) -> float:
         """The robot's own steady clock, s. It goes on when the machine is too busy to step the model in time."""
         return time.monotonic() - self._began
@@ -240,9 +259,11 @@ def main(argv: list[str]) -> None:
         for line in arguments.fault:
             faults.set(line)
         addresses = arguments.state_address, arguments.target_address
-        robot = panda_twin() if arguments.robot == "twin" else twin_of(read_robot(arguments.robot))
+        config = read_robot(arguments.robot)
+        robot = panda_twin() if arguments.robot == "twin" else twin_of(config)
         twin = Twin(*addresses, *picture, faults, arguments.scene, robot)
-        threading.Thread(target=_read_faults, args=(faults,), daemon=True).start()
+        guide = Guide(config, robot.home, twin)
+        threading.Thread(target=_read_orders, args=(faults, guide), daemon=True).start()
         print(f"twin: state at {twin.state_address}, targets at {twin.target_address}", flush=True)
     if twin.world.notice:
         print(f"warning: {twin.world.notice}", file=sys.stderr)
@@ -252,10 +273,14 @@ def main(argv: list[str]) -> None:
     print(json.dumps({"objects": twin.world.objects()}))
 
 
-def _read_faults(faults: Faults) -> None:
+def _read_orders(faults: Faults, guide: Guide) -> None:
+    """Faults, and where to be guided, from standard input."""
     for line in sys.stdin:
+        word, _, rest = line.strip().partition(" ")
         try:
-            if line.strip():
+            if word == "guide":
+                guide.obey(rest)
+            elif word:
                 faults.set(line)
                 print(f"faults: {faults}", flush=True)
         except UserError as error:

@@ -73,8 +73,8 @@ class SceneCamera:
 class World:
     """``robot`` in the scene of a file (``twin_scene``), with its arms at home and its grippers open.
 
-    Joints are in the simulator's order. ``step`` and ``film`` may run in two threads; all else belongs to the first.
-    ``image_size`` is the side of images whose size ``robot`` does not say.
+    Joints are in the simulator's order. ``step``, ``film`` and ``q`` may run in three threads; all else belongs to the
+    first. ``image_size`` is the side of images whose size ``robot`` does not say.
     """
 
     def __init__(self, robot: TwinRobot, scene: str | Path | None = None, image_size: int = 128):
@@ -103,7 +103,8 @@ class World:
     @property
     def q(self) -> np.ndarray:
         """Where the joints are, (n,) rad."""
-        return self.data.qpos[self._joints]
+        with self._lock:
+            return self.data.qpos[self._joints]
 
     @property
     def dq(self) -> np.ndarray:

@@ -83,8 +83,11 @@ def pack_state(state: RobotState) -> list[bytes]:
     return [STATE_TOPIC, msgpack.packb(fields)]
 
 
-def unpack_state(frames: list[bytes], dof: int, fingers: int = 2) -> RobotState:
-    """Checks everything but finiteness, which is the safety filter's to judge."""
+def unpack_state(frames: list[bytes], dof: int | None, fingers: int | None = 2) -> RobotState:
+    """Checks everything but finiteness, which is the safety filter's to judge.
+
+    ``dof`` and ``fingers`` are how many numbers there must be of each; None takes as many as there are.
+    """
     fields = _fields(frames, 2)
     fault, note = fields.get("fault", ""), fields.get("note", "")
     if not isinstance(fault, str) or not isinstance(note, str):
@@ -171,8 +174,10 @@ def _integer(fields: dict[str, Any], key: str) -> int:
     return value
 
 
-def _numbers(fields: dict[str, Any], key: str, count: int) -> np.ndarray:
+def _numbers(fields: dict[str, Any], key: str, count: int | None) -> np.ndarray:
     value = fields.get(key)
-    if not isinstance(value, list) or len(value) != count or not all(type(x) in (int, float) for x in value):
-        raise ProtocolError(f"{key} must be {count} numbers")
+    if not isinstance(value, list) or not all(type(x) in (int, float) for x in value):
+        raise ProtocolError(f"{key} must be a list of numbers")
+    if count is not None and len(value) != count:
+        raise ProtocolError(f"{key} must be {count} numbers, not {len(value)}")
     return np.array(value, np.float64)

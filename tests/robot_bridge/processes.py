@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -106,6 +107,27 @@ class Bench:
         for process in self._processes:
             if process.popen.poll() is None:
                 process.kill()
+
+
+class Terminal:
+    """``python -m module ...`` on a terminal of its own, where keys are pressed."""
+
+    def __init__(self, bench: Bench, *command: str):
+        self._ours, theirs = pty.openpty()
+        self.process: Process = bench.start(*command, stdin=theirs)
+        os.close(theirs)
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def wait_for(self, pattern: str, since: float = 0.0) -> float:
+        return self.process.out.wait_for(pattern, 60, since)
+
+    def end(self) -> int:
+        """Its exit status."""
+        status = self.process.wait(60)
+        os.close(self._ours)
+        return status
 
 
 class MovingPolicy(ConstantPolicy):

@@ -1,7 +1,5 @@
 """Recording episodes with the twin: what a person types at a terminal, and what is on the disk afterwards."""
 
-import os
-import pty
 import signal
 import time
 
@@ -17,29 +15,16 @@ from demos.hdf5 import DemoReader
 from robot_bridge.panda import HOME
 from robot_bridge.session_videos import video_path
 from tests.robot_bridge.policies import serving, until
-from tests.robot_bridge.processes import Bench, MovingPolicy, Process, sideways
+from tests.robot_bridge.processes import Bench, MovingPolicy, Terminal, sideways
 
 
-class Terminal:
-    """The command on a terminal of its own."""
+class Episodes(Terminal):
+    """The command, with a folder for what it records."""
 
     def __init__(self, bench: Bench, *options: str):
-        self._ours, theirs = pty.openpty()
         self.record = bench.folder / "record"
         command = ("robot_bridge.episodes", "--robot", str(bench.robot), "--record", str(self.record), "--task", "wave")
-        self.process: Process = bench.start(*command, "--count-down", "0", "--image-size", "32", *options, stdin=theirs)
-        os.close(theirs)
-
-    def press(self, keys: bytes) -> None:
-        os.write(self._ours, keys)
-
-    def wait_for(self, pattern: str, since: float = 0.0) -> float:
-        return self.process.out.wait_for(pattern, 60, since)
-
-    def end(self) -> int:
-        status = self.process.wait(60)
-        os.close(self._ours)
-        return status
+        super().__init__(bench, *command, "--count-down", "0", "--image-size", "32", *options)
 
 
 @pytest.fixture
@@ -51,7 +36,7 @@ def bench(tmp_path):
 
 def test_a_person_moves_the_arm_by_keys_and_the_episode_is_a_demonstration(bench):
     bench.twin()
-    terminal = Terminal(bench, "--episodes", "1")
+    terminal = Episodes(bench, "--episodes", "1")
     terminal.wait_for("Enter: begin +q: leave")
     terminal.press(b"\n")
     terminal.process.err.wait_for("running: ", 60, since=terminal.wait_for("recording"))
@@ -85,7 +70,7 @@ def test_a_person_moves_the_arm_by_keys_and_the_episode_is_a_demonstration(bench
 def test_ctrl_c_in_an_episode_brakes_keeps_it_apart_and_leaves(bench):
     with serving(MovingPolicy(sideways), bench.policy):
         bench.twin()
-        terminal = Terminal(bench, "--by", "policy", "--server", bench.policy)
+        terminal = Episodes(bench, "--by", "policy", "--server", bench.policy)
         terminal.wait_for("Enter: begin +q: leave")
         terminal.press(b"\n")
         terminal.process.err.wait_for("running: ", 60, since=terminal.wait_for("recording"))
@@ -104,7 +89,7 @@ def test_ctrl_c_in_an_episode_brakes_keeps_it_apart_and_leaves(bench):
 @pytest.mark.slow
 def test_failures_and_discarded_episodes_stay_out_of_the_demonstrations(bench):
     bench.twin()
-    terminal = Terminal(bench, "--seconds", "0.5", "--episodes", "2")
+    terminal = Episodes(bench, "--seconds", "0.5", "--episodes", "2")
     since = 0.0
     for label in (b"d", b"f\n", b"s\n"):
         since = terminal.wait_for("Enter: begin +q: leave", since)
@@ -123,7 +108,7 @@ def test_failures_and_discarded_episodes_stay_out_of_the_demonstrations(bench):
 def test_an_arm_that_is_stopped_on_its_way_home_waits_for_a_word(bench):
     bench.robot.write_text(bench.robot.read_text().replace("home: [0.0,", "home: [0.8,"))
     bench.twin()
-    terminal = Terminal(bench)
+    terminal = Episodes(bench)
     terminal.wait_for("to the home pose")
     time.sleep(0.7)
     terminal.press(b"\n")
