@@ -19,7 +19,7 @@ eval: $(READY) ## evaluate the default policy on LIBERO-10
 	@$(RUN) -m sim.eval $(ARGS)
 
 test: $(READY) ## run the tests, on two cores
-	@$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## check style, types and the directions of imports
 	@$(VENV)/bin/ruff check .

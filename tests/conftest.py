@@ -18,14 +18,6 @@ if "LIBERO_ASSETS" not in os.environ and (SHARED / "libero-assets").is_dir():
     os.environ["LIBERO_ASSETS"] = str(SHARED / "libero-assets")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers (``-n``) take whole files, whose fixtures are made once, and one of them all that runs in real time."""
-    robot_bridge = Path(__file__).parent / "robot_bridge"
-    for item in items:
-        group = robot_bridge if item.path.is_relative_to(robot_bridge) else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
-
-
 @pytest.fixture(scope="session")
 def libero_assets() -> Path:
     """The folder of LIBERO's assets; the test is skipped where there is none and the hub would have to be asked."""
