@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import subprocess
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,11 @@ _GIF = {
 # The index in front, so that browsers show the first frame before they have the whole file.
 _MP4 = {"quality": 7, "output_params": ["-movflags", "+faststart"]}
 # Fragments, each of which can be played as soon as it is written; quick enough for cameras beside a control loop.
-_STREAM = {
-    "quality": None,
-    "output_params": [
-        *("-preset", "ultrafast", "-crf", "18", "-tune", "zerolatency", "-g", "20"),
-        *("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-flush_packets", "1"),
-    ],
-}
+_STREAM = [
+    *("-an", "-vcodec", "libx264", "-pix_fmt", "yuv420p", "-vf", "scale=ceil(iw/2)*2:ceil(ih/2)*2"),
+    *("-preset", "ultrafast", "-crf", "18", "-tune", "zerolatency", "-g", "20"),
+    *("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-flush_packets", "1"),
+]
 _ROOM = 2**20
 """A disk with less than this (bytes) left is full, when a video could not be written."""
 
@@ -114,7 +113,7 @@ class StreamedVideo:
 
     def __init__(self, path: Path, frames_per_second: float) -> None:
         self._path, self._frames_per_second = path, frames_per_second
-        self._encoder: _Encoder | None = None
+        self._encoder: subprocess.Popen[bytes] | None = None
 
     def add(self, frame: np.ndarray) -> None:
         """Encode one frame; all have the size of the first.
@@ -123,14 +122,34 @@ class StreamedVideo:
             OSError: the encoder has ended, most likely because the disk is full.
         """
         if self._encoder is None:
-            self._encoder = _started(self._path, frame, self._frames_per_second, _STREAM)
-        _encode(self._encoder, frame, self._path)
+            self._encoder = self._started(*frame.shape[:2])
+        pipe = self._encoder.stdin
+        assert pipe is not None
+        left = np.ascontiguousarray(frame).data.cast("B")
+        try:
+            while left:
+                left = left[pipe.write(left) :]
+        except OSError as error:
+            raise _not_written(self._path) from error
 
     def close(self) -> None:
         """Write what the encoder still holds."""
         if self._encoder is not None:
-            self._encoder.close()
+            self._encoder.communicate()
             self._encoder = None
+
+    def _started(self, height: int, width: int) -> subprocess.Popen[bytes]:
+        """An encoder that has every frame whole as soon as it is added, and that no Ctrl-C of a terminal ends.
+
+        imageio-ffmpeg would keep the end of a frame in this process until the next one comes.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(self._frames_per_second))
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-y"]
+        command = [*ffmpeg, *raw, "-i", "-", *_STREAM, str(self._path)]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0, start_new_session=True
+        )
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], frames_per_second: float) -> None:
