@@ -82,19 +82,19 @@ def _origin(info: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _history(info: Mapping[str, Any]) -> Iterator[str]:
-    """How a part of a bundle came about; one that was published, or taken out of a bundle, does not tell much."""
+    """How a part of a bundle came about; one that was published does not tell much."""
+    if "from_bundle" in info:
+        yield f"taken out of the bundle {info['from_bundle']}"
     if "data" in info:
         yield from _training(info)
     elif "source" in info:
         yield f"imported from {info['source']}, which does not say what it was trained on"
-    elif "from_bundle" in info:
-        yield f"taken out of the bundle {info['from_bundle']}"
 
 
 def _training(info: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> Iterator[str]:
     """What a training run used, and what came of it; ``settings`` are its own."""
     data = info["data"]
-    yield f"trained on {', '.join(data['train'])}: {info['samples']} samples"
+    yield from wrap(f"trained on {', '.join(data['train'])}: {info['samples']} samples", 110, subsequent_indent="  ")
     yield f"{info['step']} steps of {info['batch_size']} samples in {info['minutes']:g} minutes"
     if settings is not None:
         names = ("run_name", "lr", "lr_schedule", "weight_decay", "ema", "precision", "seed", "init_from")
@@ -105,7 +105,7 @@ def _training(info: Mapping[str, Any], settings: Mapping[str, Any] | None = None
     if "code_source" in info:
         yield f"saw codes of: {info['code_source']}"
     if info["metrics"]:
-        yield f"measured on {', '.join(data['val'])}:"
+        yield from wrap(f"measured on {', '.join(data['val'])}:", 110, subsequent_indent="  ")
         single, *tracks = metrics_text(info["metrics"]).splitlines()
         yield from wrap(single, 110, initial_indent="  ", subsequent_indent="  ")
         yield from tracks

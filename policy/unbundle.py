@@ -9,7 +9,9 @@
 python -m policy.bundle puts them together again.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common import cli
 from policy.load import build
@@ -26,20 +28,25 @@ def unbundle(bundle: Path, folder: Path) -> list[Path]:
     found = checkpoint.read(bundle, "bundle")
     policy = build(found)
     config = policy.motion_tokenizer.config.to_dict()
-    info = {"from_bundle": found.digest, **policy.origin.to_info()}
+    kinds = ("motion_tokenizer", "forward_dynamics", "inverse_dynamics")
+    of_all = {"from_bundle": found.digest, **policy.origin.to_info()}
+    infos = [_training(found.info, kind) | of_all for kind in kinds]
     embeddings = found.text_embeddings
-    paths = [folder / f"{kind}.safetensors" for kind in ("motion_tokenizer", "forward_dynamics", "inverse_dynamics")]
-    tokenizer = checkpoint.save(
-        paths[0], "motion_tokenizer", {"model": config}, unique_weights(policy.motion_tokenizer), info
-    )
-    info |= {"tokenizer_digest": tokenizer}
-    forward, inverse = policy.forward_dynamics, policy.inverse_dynamics
+    paths = [folder / f"{kind}.safetensors" for kind in kinds]
+    tokenizer_model, forward, inverse = policy.motion_tokenizer, policy.forward_dynamics, policy.inverse_dynamics
+    tokenizer = checkpoint.save(paths[0], kinds[0], {"model": config}, unique_weights(tokenizer_model), infos[0])
     described = {"model": forward.config.to_dict(), "tokenizer": config}
-    digest = checkpoint.save(paths[1], "forward_dynamics", described, unique_weights(forward), info, embeddings)
-    info |= {"forward_digest": digest}
+    built_on = {"tokenizer_digest": tokenizer}
+    digest = checkpoint.save(paths[1], kinds[1], described, unique_weights(forward), infos[1] | built_on, embeddings)
     described = {"model": inverse.config.to_dict(), "tokenizer": config}
-    checkpoint.save(paths[2], "inverse_dynamics", described, unique_weights(inverse), info, embeddings)
+    built_on |= {"forward_digest": digest}
+    checkpoint.save(paths[2], kinds[2], described, unique_weights(inverse), infos[2] | built_on, embeddings)
     return paths
+
+
+def _training(info: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """How a part came about, as far as its bundle knows."""
+    return {name: value for name, value in info.get("parts", {}).get(kind, {}).items() if name != "digest"}
 
 
 def main(argv: list[str]) -> None:

@@ -242,6 +242,10 @@ def test_a_bundle_comes_apart_into_checkpoints_that_train_on_and_bundle_again(tr
     before, after = (build(checkpoint.read(path)).state_dict() for path in (one, other))
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert load_policy(one).origin == load_policy(other).origin
+    for kind in parts:  # how each was trained is told by the second bundle, too
+        told = [checkpoint.read(path).info["parts"][kind] for path in (one, other)]
+        assert told[0]["data"] == told[1]["data"]
+        assert told[0]["step"] == told[1]["step"]
     with pytest.raises(UserError, match="holds a motion_tokenizer checkpoint where a bundle one is needed"):
         unbundle.main([str(parts["motion_tokenizer"]), "--out", str(tmp_path)])
 
